@@ -1,0 +1,41 @@
+package usbhost
+
+import "context"
+
+// A Pipe moves the bytes of one claimed USB interface: a bulk endpoint each way, an optional interrupt endpoint and
+// the device's control endpoint. One goroutine reads, one writes and one waits for events at a time. Every method returns
+// soon after ctx ends, having cancelled its transfer; ErrUnplugged tells that the device is gone.
+type Pipe interface {
+	// Read does one bulk-IN transfer into p, whose length is a positive multiple of the packet size. It returns when p is
+	// full or a short packet has come (USB 2.0, 5.8.3). A zero-length packet is n == 0 with a nil error.
+	Read(ctx context.Context, p []byte) (n int, err error)
+
+	// Write does one bulk-OUT transfer of p and nothing more: a zero-length packet is sent only by Write of an empty p.
+	Write(ctx context.Context, p []byte) (n int, err error)
+
+	// Event waits for one interrupt-IN transfer, at most len(p) bytes.
+	Event(ctx context.Context, p []byte) (n int, err error)
+
+	// Control does one control transfer (USB 2.0, 9.3); the direction is bit 7 of s.RequestType.
+	Control(ctx context.Context, s Setup, p []byte) (n int, err error)
+
+	Close() error
+}
+
+// Setup is the head of a control transfer (USB 2.0, table 9-2); its wLength is the length of the data.
+type Setup struct {
+	RequestType, Request byte
+	Value, Index         uint16
+}
+
+// Interface is one claimed USB interface with what its descriptors say. A Bus opens it and hands it to a driver.
+type Interface struct {
+	Vendor, Product           uint16 // idVendor, idProduct
+	Serial                    string // iSerialNumber; "" if it has none
+	Maker, Model              string // iManufacturer, iProduct
+	Class, SubClass, Protocol byte   // of the interface
+	Number                    byte   // bInterfaceNumber, for class requests
+	MaxPacket                 int    // bytes: wMaxPacketSize of the bulk endpoints (64, 512 or 1024)
+	Pipe                      Pipe
+	Gone                      <-chan struct{} // closed when the device is unplugged
+}
