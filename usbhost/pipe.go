@@ -4,7 +4,9 @@ import "context"
 
 // A Pipe moves the bytes of one claimed USB interface: a bulk endpoint each way, an optional interrupt endpoint and
 // the device's control endpoint. One goroutine reads, one writes and one waits for events at a time. Every method returns
-// soon after ctx ends, having cancelled its transfer; ErrUnplugged tells that the device is gone.
+// soon after ctx ends, having cancelled its transfer; ErrUnplugged tells that the device is gone, ErrStalled that it
+// ended the transaction by halting its bulk endpoints (AOSP does when a file fails to read midway): the Pipe has then
+// cleared both halts, on the device and on the host side, and the transaction gets no response.
 type Pipe interface {
 	// Read does one bulk-IN transfer into p, whose length is a positive multiple of the packet size. It returns when p is
 	// full or a short packet has come (USB 2.0, 5.8.3). A zero-length packet is n == 0 with a nil error.

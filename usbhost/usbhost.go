@@ -21,6 +21,8 @@ var (
 	ErrChanged = errors.New("file changed while it was read")
 	// ErrNoSpace: the phone has no room for what would be restored.
 	ErrNoSpace = errors.New("phone full")
+	// ErrStalled: the device halted an endpoint to end the transaction under way; the Pipe has cleared the halt already.
+	ErrStalled = errors.New("endpoint stalled")
 	// ErrUnsupported: this phone or this driver cannot do that.
 	ErrUnsupported = errors.New("not supported by this phone")
 )
