@@ -123,6 +123,15 @@ func (i *Item) Moved(n int) {
 	t.show(false)
 }
 
+// Resize corrects the file's size, in bytes, where what was read is not what was listed, and the total with it.
+func (i *Item) Resize(size int64) {
+	t := i.t
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.now.BytesTotal += size - i.size
+	i.size = size
+}
+
 // Stored ends the file as read and stored, or as sent and checked.
 func (i *Item) Stored() { i.end(func(r *Report) { r.Stored++; r.Bytes += i.size }) }
 
