@@ -1,0 +1,189 @@
+package firmware
+
+import (
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"phonebackupbox/usbhost"
+)
+
+// memory is what Next needs to remember besides what people see.
+type memory struct {
+	booted    bool
+	locked    bool      // the vault cannot be opened for want of the right key
+	vault     *Fault    // why the vault did not answer the last time it was asked
+	jobs      uint64    // jobs numbered so far
+	checkDue  bool      // ask the vault for its health soon
+	checkAt   time.Time // and in any case at this time
+	history   bool      // the snapshots have been listed
+	enrol     []Enrolment
+	adopt     string // unknown drive to be adopted
+	drives    []sighting
+	healAt    time.Time // not before
+	verifying bool      // the running backup is committed and being read back
+	begun     []pair    // restores that were begun and not finished: their targets are not empty any more
+	stop, off bool
+	news      []Fault // faults of no attached phone and no drive; an acknowledging tap puts them away
+}
+
+// sighting is when an unknown drive was first seen.
+type sighting struct {
+	drive string
+	at    time.Time
+}
+
+// pair is a restore: from the snapshots of one phone onto another.
+type pair struct{ target, source usbhost.ID }
+
+// CheckEvery is how often the vault is asked for its health when nothing happens.
+const CheckEvery = time.Minute
+
+// newState is the State of a box that was just switched on.
+func newState(now time.Time) State {
+	return State{Phase: Starting, Since: now, Phones: []Phone{}, Ports: []Port{}, Backups: []Backup{}, Faults: []Fault{}, Lines: []Line{}}
+}
+
+// Next is the State after e happened at the time now. It is pure: equal arguments give equal results, s is not changed,
+// and instants come only from now and s. now never goes back between calls.
+func (s State) Next(now time.Time, e Event) State {
+	s = s.clone()
+	switch e := e.(type) {
+	case Booted:
+		s.booted(now, e)
+	case PhoneArrived:
+		s.arrived(now, e.Port)
+	case PhoneIdentified:
+		s.identified(now, e.Port, e.Info)
+	case PhoneSilent:
+		s.silent(now, e)
+	case PhoneLeft:
+		s.left(now, e.Port)
+	case EnrolEnded:
+		s.enrolEnded(now, e)
+	case Progressed, BackupCommitted, Verified, HealProgressed:
+		s.progressed(now, e)
+	case BackupEnded:
+		s.backupEnded(now, e)
+	case Checked:
+		s.checked(now, e)
+	case HealEnded:
+		s.healEnded(now, e)
+	case DriveAdopted:
+		s.driveAdopted(now, e)
+	case Probed:
+		s.probed(now, e)
+	case RestoreEnded:
+		s.restoreEnded(now, e)
+	case Ejected:
+		s.ejected(now, e)
+	case Pressed:
+		s.pressed(now, e.Gesture)
+	case Asked:
+		s.asked(now, e.Command)
+	case Tick:
+	}
+	s.expire(now)
+	s.schedule(now)
+	s.settle(now)
+	return s
+}
+
+// clone copies everything that Next may change behind a pointer or in a slice.
+func (s State) clone() State {
+	s.Phones = slices.Clone(s.Phones)
+	s.Ports = slices.Clone(s.Ports)
+	s.Lines = slices.Clone(s.Lines)
+	s.Backups = slices.Clone(s.Backups)
+	s.memory.enrol = slices.Clone(s.memory.enrol)
+	s.memory.drives = slices.Clone(s.memory.drives)
+	s.memory.news = slices.Clone(s.memory.news)
+	s.memory.begun = slices.Clone(s.memory.begun)
+	if s.Progress != nil {
+		p := *s.Progress
+		s.Progress = &p
+	}
+	if s.Restore != nil {
+		r := *s.Restore
+		s.Restore = &r
+	}
+	if s.Heal != nil {
+		h := *s.Heal
+		s.Heal = &h
+	}
+	return s
+}
+
+func (s *State) booted(now time.Time, e Booted) {
+	s.memory.booted = true
+	for _, en := range e.Enrolled {
+		if _, known := s.Phone(en.ID); !known {
+			s.Phones = append(s.Phones, Phone{ID: en.ID, Name: cleanName(en.Name), Enrolled: true, Order: en.Order, Free: -1, Total: -1})
+		}
+	}
+	s.memory.checkAt = now.Add(CheckEvery)
+	if e.Err != nil {
+		s.vaultFailed(e.Err)
+		return
+	}
+	s.takeHistory(e.Backups)
+	s.setHealth(now, e.Health)
+	s.say(now, "The box is ready.")
+}
+
+// say adds a line for the owner.
+func (s *State) say(now time.Time, text string) {
+	for _, l := range s.Lines[max(len(s.Lines)-2, 0):] {
+		if l.Text == text { // something that is tried again and again
+			return
+		}
+	}
+	s.Lines = append(s.Lines, Line{now, text})
+	if n := len(s.Lines); n > MaxLines {
+		s.Lines = slices.Clone(s.Lines[n-MaxLines:])
+	}
+}
+
+// ends reports whether job is the one that runs, and if so ends it.
+func (s *State) ends(job uint64, kind JobKind) bool {
+	if s.Job.N != job || s.Job.Kind != kind {
+		return false
+	}
+	s.Job = Job{N: s.Job.N}
+	return true
+}
+
+// phone is a pointer into s.Phones, nil if there is no such phone.
+func (s *State) phone(id string) *Phone {
+	for i := range s.Phones {
+		if string(s.Phones[i].ID) == id && id != "" {
+			return &s.Phones[i]
+		}
+	}
+	return nil
+}
+
+// takeNews adds a fault that is about no attached phone, in the place of an older one of its code.
+func (s *State) takeNews(f Fault) {
+	s.memory.news = slices.DeleteFunc(s.memory.news, func(o Fault) bool { return o.Code == f.Code })
+	s.memory.news = append(s.memory.news, f)
+}
+
+// cleanName makes a name that a phone gave fit to be shown: no control characters, at most 64 letters.
+func cleanName(name string) string {
+	name = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || r == utf8.RuneError || unicode.Is(unicode.Bidi_Control, r) {
+			return -1
+		}
+		return r
+	}, name)
+	if r := []rune(name); len(r) > 64 {
+		name = string(r[:64])
+	}
+	if name = strings.TrimSpace(name); name == "" {
+		return "Phone"
+	}
+	return name
+}

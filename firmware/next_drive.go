@@ -1,0 +1,218 @@
+package firmware
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// healAgain is the wait before a heal that did not help is tried again with the same drives.
+const healAgain = 10 * time.Minute
+
+// setHealth takes over what the vault says of itself and tells what changed.
+func (s *State) setHealth(now time.Time, h Health) {
+	old := s.Health
+	h.Drives = slices.Clone(h.Drives)
+	for i := range h.Drives {
+		h.Drives[i].Label = cleanName(h.Drives[i].Label)
+		h.Drives[i].Note = cleanText(h.Drives[i].Note)
+	}
+	h.Known = true
+	s.Health, s.memory.vault, s.memory.locked = h, nil, false
+	s.memory.checkDue = false
+	s.memory.checkAt = now.Add(CheckEvery)
+	if s.drivesChanged(now, old.Drives, h.Drives) {
+		s.memory.healAt = time.Time{}
+		for i := range s.Phones { // what failed for want of a drive may work now
+			if p := &s.Phones[i]; p.Attached() && p.Fault != nil && p.Fault.Light > 1 {
+				p.due = p.Enrolled
+			}
+		}
+	}
+	if old.Protected() != h.Protected() && old.Known {
+		if h.Protected() {
+			s.say(now, "Everything is protected again.")
+		} else {
+			s.say(now, "Not everything is protected as wanted.")
+		}
+	}
+	s.noteUnknownDrives(now)
+}
+
+// drivesChanged tells which drives came, went or changed their state, and whether any did.
+func (s *State) drivesChanged(now time.Time, old, drives []Drive) bool {
+	if !s.memory.booted || old == nil {
+		return true
+	}
+	changed := false
+	for _, d := range drives {
+		i := slices.IndexFunc(old, func(o Drive) bool { return o.ID == d.ID })
+		switch {
+		case i >= 0 && old[i].State == d.State:
+			continue
+		case d.State == DriveAway:
+			s.say(now, fmt.Sprintf("Drive %s is gone.", d.Label))
+		case d.State == DriveUnknown:
+			s.say(now, fmt.Sprintf("A drive is plugged in that the box does not know: %s.", d.Label))
+		case d.State == DriveForeign:
+			s.say(now, fmt.Sprintf("A drive is plugged in that the box cannot use: %s.", d.Label))
+		case i < 0 || old[i].State == DriveAway:
+			s.say(now, fmt.Sprintf("Drive %s is plugged in.", d.Label))
+		case d.State == DriveFailing:
+			s.say(now, fmt.Sprintf("Drive %s is failing.", d.Label))
+		}
+		changed = true
+	}
+	for _, o := range old {
+		if !slices.ContainsFunc(drives, func(d Drive) bool { return d.ID == o.ID }) {
+			if o.State != DriveAway {
+				s.say(now, fmt.Sprintf("Drive %s is gone.", o.Label))
+			}
+			changed = true
+		}
+	}
+	return changed
+}
+
+// noteUnknownDrives remembers since when each unknown drive is there, so that a tap may adopt it within AskFor.
+func (s *State) noteUnknownDrives(now time.Time) {
+	var seen []sighting
+	for _, d := range s.Health.Drives {
+		if d.State != DriveUnknown {
+			continue
+		}
+		at := now
+		for _, o := range s.memory.drives {
+			if o.drive == d.ID {
+				at = o.at
+			}
+		}
+		seen = append(seen, sighting{d.ID, at})
+	}
+	s.memory.drives = seen
+}
+
+// askDrive is the unknown drive that a tap would adopt now, "" if there is none, and until when.
+func (s *State) askDrive(now time.Time) (string, time.Time) {
+	for _, o := range s.memory.drives {
+		if now.Before(o.at.Add(AskFor)) && s.memory.adopt != o.drive && s.Job.Drive != o.drive {
+			return o.drive, o.at.Add(AskFor)
+		}
+	}
+	return "", time.Time{}
+}
+
+// vaultFailed takes in that the vault did not answer.
+func (s *State) vaultFailed(err error) {
+	if errors.Is(err, context.Canceled) {
+		return
+	}
+	code := codeOf(err, JobCheck)
+	f := newFault(code, "", "")
+	s.memory.vault = &f
+	s.memory.locked = code == KeyMissing || code == KeyWrong
+	s.Health.Known = false
+}
+
+func (s *State) checked(now time.Time, e Checked) {
+	if !s.ends(e.Job, JobCheck) {
+		return
+	}
+	s.memory.checkDue, s.memory.checkAt = false, now.Add(CheckEvery)
+	if e.Err != nil {
+		s.vaultFailed(e.Err)
+		return
+	}
+	s.setHealth(now, e.Health)
+	if e.Backups != nil {
+		s.takeHistory(e.Backups)
+	}
+}
+
+func (s *State) healEnded(now time.Time, e HealEnded) {
+	if !s.ends(e.Job, JobHeal) {
+		return
+	}
+	s.Heal = nil
+	if errors.Is(e.Err, context.Canceled) {
+		return // something more urgent; it goes on afterwards
+	}
+	s.memory.healAt = now.Add(healAgain)
+	if e.Err != nil {
+		s.takeNews(newFault(codeOf(e.Err, JobHeal), "", ""))
+		s.memory.checkDue = true
+		return
+	}
+	s.memory.news = slices.DeleteFunc(s.memory.news, func(f Fault) bool { return f.Light > 1 })
+	at := s.memory.healAt
+	s.setHealth(now, e.Health)
+	if s.Health.Unhealed > 0 {
+		s.memory.healAt = at
+	}
+}
+
+func (s *State) driveAdopted(now time.Time, e DriveAdopted) {
+	if !s.ends(e.Job, JobAdopt) {
+		return
+	}
+	if e.Err != nil {
+		s.takeNews(newFault(codeOf(e.Err, JobAdopt), "", e.Drive))
+		s.memory.checkDue = true
+		return
+	}
+	s.say(now, "The new drive belongs to the vault now.")
+	s.setHealth(now, e.Health)
+}
+
+// driveFaults are the faults that the drives give reason for.
+func (h Health) faults() []Fault {
+	if !h.Known {
+		return nil
+	}
+	var out []Fault
+	labels := func(state DriveState) (string, int) {
+		var l []string
+		for _, d := range h.Drives {
+			if d.State == state {
+				l = append(l, d.Label)
+			}
+		}
+		return strings.Join(l, ", "), len(l)
+	}
+	away, nAway := labels(DriveAway)
+	failing, nFailing := labels(DriveFailing)
+	readOnly, nReadOnly := labels(DriveReadOnly)
+	foreign, nForeign := labels(DriveForeign)
+	_, nFull := labels(DriveFull)
+	_, nOK := labels(DriveOK)
+	switch {
+	case h.Lost > 0:
+		out = append(out, newFault(DataLost, "", fmt.Sprintf("%d pieces", h.Lost)))
+	case h.Now < 0:
+		out = append(out, newFault(DrivesNeeded, "", away))
+	case h.Now < h.Want && nAway > 0:
+		out = append(out, newFault(DriveMissing, "", away))
+	case h.Now < h.Want:
+		out = append(out, newFault(TooFewDrives, "", ""))
+	}
+	if nFailing > 0 {
+		f := newFault(DriveFailingFault, "", failing)
+		if h.Now <= 0 && h.Want > 0 {
+			f.Severity = AtRisk
+		}
+		out = append(out, f)
+	}
+	if nReadOnly > 0 {
+		out = append(out, newFault(DriveReadOnlyCode, "", readOnly))
+	}
+	if nFull > 0 && nOK == 0 {
+		out = append(out, newFault(DrivesFull, "", ""))
+	}
+	if nForeign > 0 {
+		out = append(out, newFault(DriveUnreadable, "", foreign))
+	}
+	return out
+}

@@ -1,0 +1,85 @@
+package firmware
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+
+	"phonebackupbox/usbhost"
+)
+
+// Errors of the vault that the box tells people about in their own words. The wiring wraps them around whatever the
+// vault returns.
+var (
+	// ErrVaultLocked: the vault's key is not here.
+	ErrVaultLocked = errors.New("vault locked")
+	// ErrWrongKey: the key that is here does not open this vault.
+	ErrWrongKey = errors.New("wrong key")
+	// ErrIncomplete: the run ended, but not every file is in the snapshot.
+	ErrIncomplete = errors.New("files left out")
+)
+
+// Vault is where snapshots go. One goroutine of the Box writes to it at a time.
+type Vault interface {
+	// Begin opens the snapshot to be written for a phone. It starts as the phone's last one.
+	Begin(ctx context.Context, phone usbhost.Info) (Draft, error)
+
+	// Latest opens the newest snapshot of a phone that is complete, or the newest of all if none is; fs.ErrNotExist if
+	// it has none. The fs.FS is bound to ctx.
+	Latest(ctx context.Context, phone usbhost.ID) (fs.FS, Backup, error)
+
+	// History tells the snapshots of all phones, newest first.
+	History(ctx context.Context) ([]Backup, error)
+
+	// Health tells how the drives are and how well they protect what is stored, without reading the data. It also sees
+	// drives that came or went since the last call.
+	Health(ctx context.Context) (Health, error)
+
+	// Heal makes the drives whole: damaged, missing and too few pieces are made anew on the attached drives. It stops
+	// soon after ctx ends, loses nothing by that, and goes on from there the next time.
+	Heal(ctx context.Context, watch func(done, total int64)) (Health, error)
+}
+
+// Draft is a snapshot being written.
+type Draft interface {
+	usbhost.Tree
+
+	// Commit makes the snapshot visible and durable. complete is false where files were left out or the run ended early.
+	Commit(ctx context.Context, report usbhost.Report, complete bool) (Backup, error)
+
+	// Verify reads back, after Commit, what this draft stored, and compares it with the hashes taken when it came from
+	// the phone. A nil error is the box's ground for "done".
+	Verify(ctx context.Context, watch func(done, total int64)) error
+
+	// Close lets go of the draft. Without Commit nothing of it is visible, but what it stored need not be copied again.
+	Close() error
+}
+
+// Roster remembers which phones the owner enrolled.
+type Roster interface {
+	// Enrolled tells the enrolled phones in order of enrolment.
+	Enrolled(ctx context.Context) ([]Enrolment, error)
+	// Enrol remembers one more, durably.
+	Enrol(ctx context.Context, e Enrolment) error
+}
+
+// Enrolment is one phone that the owner told the box to back up.
+type Enrolment struct {
+	ID    usbhost.ID `json:"id"`
+	Name  string     `json:"name"`
+	Order int        `json:"order"` // 1 for the first
+}
+
+// Drives takes drives in and lets them go. A vault without it (nil in Config) offers neither.
+type Drives interface {
+	// Adopt makes an unknown drive part of the vault. It makes a folder on it and harms nothing that is there.
+	Adopt(ctx context.Context, id string) error
+	// Eject flushes every drive and lets go of it, so that the power may be pulled.
+	Eject(ctx context.Context) error
+}
+
+// Prober looks into a phone to see whether it is new. Drivers that know better than a listing implement it.
+type Prober interface {
+	// Fresh reports whether the phone holds no files of a person yet; if not, why in a few words.
+	Fresh(ctx context.Context) (fresh bool, why string, err error)
+}

@@ -1,0 +1,273 @@
+package firmware
+
+import (
+	"fmt"
+	"time"
+
+	"phonebackupbox/usbhost"
+)
+
+// expire ends what the time or a changed world has ended.
+func (s *State) expire(now time.Time) {
+	if r := s.Restore; r != nil {
+		switch {
+		case r.Ended:
+			if s.port(r.Port) == nil {
+				s.Restore = nil
+			}
+		case s.Job.Kind == JobRestore:
+		case !s.mayRestore(r):
+			s.refuse(now, newFault(RestoreRefused, r.Target, "what is plugged in changed"))
+		case !r.until.IsZero() && !r.begin && !now.Before(r.until):
+			s.Restore = nil
+			s.say(now, "No double tap came. The restore was called off.")
+		}
+	}
+	for i := range s.Phones {
+		if p := &s.Phones[i]; !p.retryAt.IsZero() && !now.Before(p.retryAt) {
+			p.retryAt = time.Time{}
+			p.due = p.Enrolled && p.Attached()
+		}
+	}
+	if s.memory.booted && !now.Before(s.memory.checkAt) {
+		s.memory.checkDue, s.memory.checkAt = true, now.Add(CheckEvery)
+	}
+	if !s.Awake.IsZero() && !now.Before(s.Awake) {
+		s.Awake = time.Time{}
+	}
+}
+
+// schedule chooses the next job, and ends a running one that stands in the way of a more urgent one.
+func (s *State) schedule(now time.Time) {
+	next := s.pick(now)
+	switch s.Job.Kind {
+	case NoJob:
+		if next.Kind != NoJob {
+			s.begin(now, next)
+		}
+	case JobHeal:
+		if next.Kind != NoJob && next.Kind != JobHeal && next.Kind != JobCheck {
+			s.Job.Cancel = true
+		}
+	case JobProbe:
+		if s.Restore == nil || s.memory.stop {
+			s.Job.Cancel = true
+		}
+	case JobBackup, JobRestore:
+		if s.memory.stop {
+			s.Job.Cancel = true
+		}
+	}
+}
+
+// pick is the most urgent job that could run now.
+func (s *State) pick(now time.Time) Job {
+	m := &s.memory
+	switch {
+	case !m.booted || m.off:
+		return Job{}
+	case m.stop:
+		return Job{Kind: JobEject}
+	case m.checkDue && (m.locked || m.vault != nil):
+		return Job{Kind: JobCheck, History: !m.history}
+	case m.locked:
+		return Job{}
+	case len(m.enrol) > 0:
+		return Job{Kind: JobEnrol, Phone: m.enrol[0].ID, Enrolment: m.enrol[0]}
+	case s.Restore != nil && !s.Restore.Ended:
+		return s.pickRestore()
+	case m.adopt != "":
+		return Job{Kind: JobAdopt, Drive: m.adopt}
+	}
+	for _, port := range s.Ports {
+		p := s.phone(string(port.Phone))
+		if p != nil && p.Port == port.N && p.due && p.Enrolled && !p.Locked {
+			return Job{Kind: JobBackup, Port: port.N, Phone: p.ID}
+		}
+	}
+	if m.checkDue {
+		return Job{Kind: JobCheck, History: !m.history}
+	}
+	if s.Health.Known && s.Health.Healable && s.Health.Unhealed > 0 && !now.Before(m.healAt) {
+		return Job{Kind: JobHeal}
+	}
+	return Job{}
+}
+
+// pickRestore chooses what a restore needs next: a look into the phone, or, once the guard is passed, the restore itself.
+// begin is set by the confirming double tap and by nothing else.
+func (s *State) pickRestore() Job {
+	r := s.Restore
+	switch {
+	case !r.probed:
+		return Job{Kind: JobProbe, Port: r.Port, Phone: r.Target}
+	case r.begin && r.fresh && r.Armed && r.Source != "" && s.mayRestore(r):
+		return Job{Kind: JobRestore, Port: r.Port, Phone: r.Target, Source: r.Source, Resume: r.resume}
+	}
+	return Job{}
+}
+
+// begin makes next the running job.
+func (s *State) begin(now time.Time, next Job) {
+	s.memory.jobs++
+	next.N, next.Began = s.memory.jobs, now
+	s.Job = next
+	switch next.Kind {
+	case JobBackup:
+		s.Progress = &Progress{Doing: "listing", Began: now, mark: now}
+		s.memory.verifying = false
+		s.say(now, s.name(next.Phone)+": the backup begins.")
+	case JobRestore:
+		s.Progress = &Progress{Doing: "listing", Began: now, mark: now}
+		s.say(now, fmt.Sprintf("The restore begins: everything of %s onto %s.", s.name(next.Source), s.name(next.Phone)))
+	case JobProbe:
+		s.Restore.probed = true
+	case JobEnrol:
+		s.memory.enrol = s.memory.enrol[1:]
+	case JobAdopt:
+		s.memory.adopt = ""
+	case JobHeal:
+		s.Heal = &Heal{Began: now}
+		s.say(now, "The drives are being made whole.")
+	}
+}
+
+func (s *State) name(id usbhost.ID) string {
+	if p := s.phone(string(id)); p != nil {
+		return p.Name
+	}
+	return "the phone"
+}
+
+// settle finds the phase, the faults and the advice that follow from the facts.
+func (s *State) settle(now time.Time) {
+	s.Faults = s.collect()
+	phase, current, until := s.derive(now)
+	if phase != s.Phase || current != s.Current {
+		s.Phase, s.Current, s.Since = phase, current, now
+	}
+	s.Until = until
+	for i := range s.Phones {
+		s.Phones[i].Need = s.need(now, s.Phones[i])
+	}
+}
+
+// derive is the phase that the facts amount to, the phone that it is about, and when it ends by itself.
+func (s *State) derive(now time.Time) (Phase, usbhost.ID, time.Time) {
+	never := time.Time{}
+	switch {
+	case s.memory.off:
+		return Off, "", never
+	case !s.memory.booted:
+		return Starting, "", never
+	case s.memory.stop:
+		return Stopping, "", never
+	case s.Job.Kind == JobRestore:
+		return Restoring, s.Job.Phone, never
+	case s.Job.Kind == JobBackup && s.memory.verifying:
+		return Verifying, s.Job.Phone, never
+	case s.Job.Kind == JobBackup:
+		return Copying, s.Job.Phone, never
+	case s.memory.locked:
+		return VaultLocked, "", never
+	case s.Restore != nil && s.Restore.Ended:
+		return Restored, s.Restore.Target, never
+	case s.Restore != nil && !s.Restore.until.IsZero():
+		return Confirming, s.Restore.Target, s.Restore.until
+	case s.Restore != nil:
+		return Arming, s.Restore.Target, never
+	}
+	if p := s.askPhone(now); p != nil {
+		return Asking, p.ID, s.port(p.Port).Since.Add(AskFor)
+	}
+	s.Adopt = ""
+	if d, until := s.askDrive(now); d != "" {
+		s.Adopt = d
+		return AskingDrive, "", until
+	}
+	phase, current := s.deriveRest()
+	return phase, current, never
+}
+
+// deriveRest is the phase while no job shows and nothing is asked.
+func (s *State) deriveRest() (Phase, usbhost.ID) {
+	var bad, stored usbhost.ID
+	for _, port := range s.Ports {
+		p := s.phone(string(port.Phone))
+		if p == nil || p.Port != port.N || !p.Enrolled && !s.enrolling(p.ID) {
+			continue
+		}
+		switch {
+		case p.Locked && p.due:
+			return Waiting, p.ID
+		case p.due || s.enrolling(p.ID):
+			return Copying, p.ID // about to begin
+		case p.Outcome == Stored:
+			stored = p.ID
+		default:
+			bad = p.ID
+		}
+	}
+	switch {
+	case bad != "":
+		return Problem, bad
+	case s.troubled():
+		return Problem, stored
+	case stored != "" && s.Health.Protected():
+		return Done, stored // every file of every attached phone accounted for, flushed, read back, protected as wanted
+	case stored != "":
+		return Problem, stored
+	}
+	return Idle, ""
+}
+
+// troubled reports whether there is a fault that a person must see.
+func (s *State) troubled() bool {
+	f, ok := s.Fault()
+	return ok && f.Severity >= Attention
+}
+
+// collect is every fault there is, gravest first.
+func (s *State) collect() []Fault {
+	out := []Fault{}
+	if s.memory.vault != nil {
+		out = append(out, *s.memory.vault)
+	}
+	for _, p := range s.Phones {
+		switch {
+		case p.Fault != nil && !(p.Attached() && p.due):
+			out = append(out, *p.Fault)
+		case p.Enrolled && p.Attached() && p.Locked && p.due:
+			out = append(out, newFault(PhoneLocked, p.ID, p.Name))
+		}
+	}
+	out = append(out, s.Health.faults()...)
+	out = append(out, s.memory.news...)
+	sortFaults(out)
+	return out
+}
+
+// need is what a person should do next about a phone.
+func (s *State) need(now time.Time, p Phone) string {
+	switch {
+	case s.Job.Phone == p.ID && (s.Job.Kind == JobBackup || s.Job.Kind == JobRestore):
+		return "Leave it plugged in."
+	case s.Phase == Restored && s.Current == p.ID:
+		return "Unplug it."
+	case s.Phase == Asking && s.Current == p.ID:
+		return "Tap the button to have it backed up."
+	case p.Attached() && !p.Enrolled:
+		return "It is only charged. To have it backed up, plug it in again and tap the button."
+	case p.Locked && p.due:
+		return "Unlock it and allow file transfer."
+	case p.Fault != nil:
+		return p.Fault.Advice
+	case p.Outcome == Stored && s.Phase == Done:
+		return "Nothing. It may be unplugged."
+	case p.Outcome == Stored && s.troubled():
+		return "Everything is copied. " + s.Faults[0].Advice
+	case p.Enrolled && !p.Attached() && p.LastComplete == nil:
+		return "Plug it in and leave it until the box says done."
+	}
+	return ""
+}

@@ -1,0 +1,49 @@
+package firmware
+
+import (
+	"context"
+	"fmt"
+	"strings"
+)
+
+// vaultJob runs a job that needs no phone and returns its end.
+func (b *Box) vaultJob(ctx context.Context, job Job) Event {
+	vault := b.config.Vault
+	switch job.Kind {
+	case JobCheck:
+		h, err := vault.Health(ctx)
+		e := Checked{Job: job.N, Health: h, Err: err}
+		if err == nil && job.History {
+			e.Backups, e.Err = vault.History(ctx)
+		}
+		return e
+	case JobEnrol:
+		return EnrolEnded{job.N, job.Enrolment, b.config.Roster.Enrol(ctx, job.Enrolment)}
+	case JobHeal:
+		h, err := vault.Heal(ctx, throttle(func(done, total int64) { b.send(HealProgressed{job.N, done, total}) }))
+		return HealEnded{job.N, h, err}
+	case JobAdopt:
+		return b.adopt(ctx, job)
+	case JobEject:
+		var err error
+		if b.config.Drives != nil {
+			err = b.config.Drives.Eject(ctx)
+		}
+		return Ejected{job.N, err}
+	}
+	panic("firmware: a job of a kind that no State asks for: " + string(job.Kind))
+}
+
+func (b *Box) adopt(ctx context.Context, job Job) Event {
+	if b.config.Drives == nil {
+		return DriveAdopted{Job: job.N, Drive: job.Drive, Err: fmt.Errorf("firmware: this box cannot adopt drives")}
+	}
+	if err := b.config.Drives.Adopt(ctx, job.Drive); err != nil {
+		return DriveAdopted{Job: job.N, Drive: job.Drive, Err: err}
+	}
+	h, err := b.config.Vault.Health(ctx)
+	return DriveAdopted{job.N, job.Drive, h, err}
+}
+
+// eventName is the kind of an event, for the log.
+func eventName(e Event) string { return strings.TrimPrefix(fmt.Sprintf("%T", e), "firmware.") }
