@@ -1,0 +1,73 @@
+# The phone backup box. "make help" lists what there is. Only Go is needed, except where a target says more.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+T ?= 6m
+ARGS ?=
+RESTIC := .cache/bin/restic
+export PATH := $(CURDIR)/.cache/bin:$(PATH)
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | while IFS=$$'\t' read -r a b; do printf '  make %-10s %s\n' "$$a" "$$b"; done
+
+.PHONY: build
+build: ## build bin/boxd, static
+	CGO_ENABLED=0 go build -trimpath -o bin/boxd ./cmd/boxd
+
+.PHONY: demo
+demo: build ## a whole box in one process, nothing plugged in (ARGS="--once", ARGS="--photos DIR")
+	bin/boxd demo $(ARGS)
+
+$(RESTIC): .ci/tools/go.mod
+	@mkdir -p .cache/bin
+	cd .ci/tools && CGO_ENABLED=0 go build -trimpath -o ../../$(RESTIC) github.com/restic/restic/cmd/restic
+	@touch $(RESTIC)
+
+.PHONY: test
+test: $(RESTIC) ## all tests, without cgo; builds stock restic first, the judge of our vault
+	CGO_ENABLED=0 go test $(ARGS) ./...
+
+.PHONY: race
+race: $(RESTIC) ## all tests under the race detector; needs a C compiler
+	CGO_ENABLED=1 go test -race $(ARGS) ./...
+
+.PHONY: lint
+lint: ## gofmt, go vet, staticcheck
+	@out=$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go')); if [ -n "$$out" ]; then echo "not gofmted:"; echo "$$out"; exit 1; fi
+	go vet ./...
+	go tool staticcheck ./...
+
+.PHONY: vuln
+vuln: ## known vulnerabilities in what we use; needs its database, says so when that cannot be reached
+	@.ci/vuln
+
+.PHONY: fuzz
+fuzz: ## fuzz all targets, T=6m shared among them
+	@.ci/fuzz $(T)
+
+.PHONY: cover
+cover: $(RESTIC) ## statement coverage, in out/cover.html
+	@mkdir -p out
+	CGO_ENABLED=0 go test -coverpkg=./... -coverprofile=out/cover.txt ./...
+	go tool cover -html=out/cover.txt -o out/cover.html
+	go tool cover -func=out/cover.txt | tail -n 1
+
+.PHONY: trace
+trace: ## rewrite the golden light traces; read the diff as the owner would see it
+	go test ./ui/led -update
+
+.PHONY: e2e-all
+e2e-all: build $(RESTIC) ## the demo, start to end, and every test anew
+	bin/boxd demo --once
+	CGO_ENABLED=0 go test -count=1 ./...
+
+.PHONY: soak
+soak: $(RESTIC) ## for a long evening: the tests ten times under the race detector, then an hour of fuzzing
+	CGO_ENABLED=1 go test -race -count=10 -timeout=3h ./...
+	.ci/fuzz 60m
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin out .cache
