@@ -34,8 +34,12 @@ func newEndpoint(packet int) *endpoint {
 
 // side is one end's way of waiting: a host gives up with its context, a device when its transaction is cancelled.
 type side interface {
+	// ended returns why there is nothing to wait for any more, or nil.
+	ended() error
 	// wait returns nil after a value from c, or why the wait is over.
 	wait(c <-chan struct{}) error
+	// stalls reports whether a halt is an error to this side; the device that halted just waits for the end of it.
+	stalls() bool
 }
 
 type hostSide struct {
@@ -43,12 +47,18 @@ type hostSide struct {
 	gone <-chan struct{}
 }
 
-func (h hostSide) wait(c <-chan struct{}) error {
+func (hostSide) stalls() bool { return true }
+
+func (h hostSide) ended() error {
 	select {
 	case <-h.gone:
 		return usbhost.ErrUnplugged
 	default:
+		return h.ctx.Err()
 	}
+}
+
+func (h hostSide) wait(c <-chan struct{}) error {
 	select {
 	case <-c:
 		return nil
@@ -63,14 +73,23 @@ type deviceSide struct {
 	abort, gone <-chan struct{}
 }
 
-func (d deviceSide) wait(c <-chan struct{}) error {
+func (deviceSide) stalls() bool { return false }
+
+func (d deviceSide) ended() error {
 	select {
 	case <-d.gone:
 		return usbhost.ErrUnplugged
+	default:
+	}
+	select {
 	case <-d.abort:
 		return ErrCancelled
 	default:
+		return nil
 	}
+}
+
+func (d deviceSide) wait(c <-chan struct{}) error {
 	select {
 	case <-c:
 		return nil
@@ -86,11 +105,11 @@ func (d deviceSide) wait(c <-chan struct{}) error {
 func (e *endpoint) put(p []byte, s side) error {
 	for {
 		e.mu.Lock()
-		if e.halted {
+		if err := e.refuse(s); err != nil {
 			e.mu.Unlock()
-			return usbhost.ErrStalled
+			return err
 		}
-		if !e.busy {
+		if !e.busy && !e.halted {
 			e.rest, e.busy, e.short = p, true, len(p)%e.packet != 0 || len(p) == 0
 			e.mu.Unlock()
 			signal(e.filled)
@@ -103,13 +122,25 @@ func (e *endpoint) put(p []byte, s side) error {
 	}
 }
 
+// refuse tells why a side may not go on. A cancellation is seen before what the host sent after it, since both sides
+// look under mu. The caller holds it.
+func (e *endpoint) refuse(s side) error {
+	if err := s.ended(); err != nil {
+		return err
+	}
+	if e.halted && s.stalls() {
+		return usbhost.ErrStalled
+	}
+	return nil
+}
+
 // drain waits until the queued transfer has been taken.
 func (e *endpoint) drain(s side) error {
 	for {
 		e.mu.Lock()
 		busy, halted := e.busy, e.halted
 		e.mu.Unlock()
-		if halted {
+		if halted && s.stalls() {
 			return usbhost.ErrStalled
 		}
 		if !busy {
@@ -138,9 +169,9 @@ func (e *endpoint) take(p []byte, s side, vanish func()) (n int, err error) {
 	}
 	for {
 		e.mu.Lock()
-		if e.halted {
+		if err := e.refuse(s); err != nil {
 			e.mu.Unlock()
-			return n, usbhost.ErrStalled
+			return n, err
 		}
 		m, ended := e.move(p[n:])
 		n += m
@@ -192,6 +223,7 @@ func (e *endpoint) clear() {
 	e.mu.Lock()
 	e.halted = false
 	e.mu.Unlock()
+	signal(e.freed)
 }
 
 func (e *endpoint) count() int64 {
