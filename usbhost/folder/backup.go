@@ -28,12 +28,8 @@ func (p *Phone) backup(ctx context.Context, into usbhost.Tree, tally *usbhost.Ta
 	if err != nil {
 		return err
 	}
-	// A folder that was emptied and one whose card was pulled out look the same; make sure before anything is removed.
-	if err := p.alive(); err != nil {
-		return err
-	}
 	tally.Phase(usbhost.Copying)
-	b := backup{phone: p, into: into, tally: tally}
+	b := backup{phone: p, into: into, tally: tally, prune: usbhost.Pruner{Tree: into, Tally: tally, Sure: p.alive}}
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(inFlight())
 	for i := range dirs {
@@ -73,74 +69,23 @@ type backup struct {
 	phone *Phone
 	into  usbhost.Tree
 	tally *usbhost.Tally
+	prune usbhost.Pruner // used by the goroutine that walks the listing, none of the copiers
 }
 
-// clear removes from the tree what d no longer holds, and what changed between file and directory. It returns the names of
-// the files that the tree holds in d.
+// clear removes from the tree what d no longer holds and returns the names of the files that the tree holds in d.
 func (b *backup) clear(d *dir) (before map[string]bool, err error) {
-	entries, err := fs.ReadDir(b.into, d.path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("folder: read %q in the snapshot: %w", d.path, err)
-	}
-	now := make(map[string]bool, len(d.files)+len(d.subs)) // name → is a directory
+	now := make(map[string]bool, len(d.files)+len(d.subs))
 	for _, f := range d.files {
 		now[f.name] = false
 	}
 	for _, sub := range d.subs {
 		now[sub] = true
 	}
-	before = make(map[string]bool, len(entries))
-	for _, e := range entries {
-		isDir, listed := now[e.Name()]
-		switch {
-		case listed && isDir == e.IsDir():
-			before[e.Name()] = !isDir
-		case listed, d.whole && !d.other[e.Name()]:
-			if err := b.remove(join(d.path, e.Name()), e.IsDir()); err != nil {
-				return nil, err
-			}
-		}
+	before, err = b.prune.Folder(d.path, now, func(name string) bool { return !d.whole || d.other[name] })
+	if err != nil {
+		return nil, fmt.Errorf("folder: %w", err)
 	}
 	return before, nil
-}
-
-// remove takes name out of the tree and counts the files that go with it.
-func (b *backup) remove(name string, isDir bool) error {
-	files := 1
-	if isDir {
-		var err error
-		if files, err = countFiles(b.into, name); err != nil {
-			return err
-		}
-	}
-	if err := b.into.Remove(name); err != nil {
-		return fmt.Errorf("folder: remove %q from the snapshot: %w", name, err)
-	}
-	b.tally.Removed(files)
-	return nil
-}
-
-func countFiles(tree fs.FS, name string) (int, error) {
-	entries, err := fs.ReadDir(tree, name)
-	if err != nil {
-		return 0, fmt.Errorf("folder: read %q in the snapshot: %w", name, err)
-	}
-	n := 0
-	for _, e := range entries {
-		if !e.IsDir() {
-			n++
-			continue
-		}
-		sub, err := countFiles(tree, join(name, e.Name()))
-		if err != nil {
-			return 0, err
-		}
-		n += sub
-	}
-	return n, nil
 }
 
 // file keeps or stores one file. stale tells that the tree holds a version of it. Its error ends the run.
@@ -188,8 +133,11 @@ func (b *backup) failed(ctx context.Context, name string, item *usbhost.Item, st
 	}
 	if _, err := b.phone.root.Lstat(name); errors.Is(err, fs.ErrNotExist) {
 		item.Gone()
-		if stale {
-			return b.remove(name, false)
+		if stale { // it is the tree's turn to forget it
+			if err := b.into.Remove(name); err != nil {
+				return fmt.Errorf("folder: remove %q from the snapshot: %w", name, err)
+			}
+			b.tally.Removed(1)
 		}
 		return nil
 	}
