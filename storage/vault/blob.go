@@ -1,0 +1,200 @@
+package vault
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"sync"
+
+	"phonebackupbox/storage"
+)
+
+// A source reads blobs. It remembers windows of packs, because small files lie side by side and a store checks whole
+// blocks whatever it is asked for. It is safe for concurrent use.
+type source struct {
+	v *Vault
+
+	mu      sync.Mutex
+	windows []*window // the newest last
+}
+
+// A window is a part of a pack as it is stored.
+type window struct {
+	pack uint32
+	off  int64
+	p    []byte        // complete once ready is closed
+	err  error         // of reading p
+	ok   chan struct{} // closed when p and err are final
+}
+
+const (
+	windowSize  = 512 << 10 // bytes read at once for small blobs
+	windowCount = 8         // windows that a source remembers: 4 MiB
+	smallBlob   = 64 << 10  // sealed blobs up to this size are read by windows
+)
+
+func (v *Vault) newSource() *source { return &source{v: v} }
+
+// read returns a blob's plain bytes, checked against its hash. buf is used if its capacity suffices; it needs overhead
+// more bytes than the blob.
+func (s *source) read(ctx context.Context, typ blobType, id hash, buf []byte) ([]byte, error) {
+	var places [4]place
+	found := s.v.index.find(typ, id, places[:0])
+	var failed error
+	// The newest place comes first: an older copy was perhaps out of reach when it was stored again.
+	for i := len(found) - 1; i >= 0; i-- {
+		p, err := s.readAt(ctx, found[i], buf)
+		if err == nil {
+			return p, nil
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		failed = cmp.Or(failed, err)
+	}
+	if failed == nil {
+		failed = fmt.Errorf("vault: %s blob %s: %w: no index names it", typ, id, ErrDamaged)
+	}
+	return nil, failed
+}
+
+// readAt reads a blob from one of its places.
+func (s *source) readAt(ctx context.Context, at place, buf []byte) ([]byte, error) {
+	if cap(buf) < int(at.length) {
+		buf = make([]byte, at.length)
+	}
+	buf = buf[:at.length]
+	if err := s.sealedBytes(ctx, at, buf); err != nil {
+		return nil, fmt.Errorf("vault: %s blob %s in pack %s: %w", at.typ, at.id, s.v.index.pack(at.pack).id, err)
+	}
+	p, err := s.v.plain(at.packedBlob, buf)
+	if err != nil {
+		return nil, fmt.Errorf("vault: %s blob %s in pack %s: %w", at.typ, at.id, s.v.index.pack(at.pack).id, err)
+	}
+	return p, nil
+}
+
+// plain decrypts the sealed bytes of a blob in place, decompresses them and checks the hash.
+func (v *Vault) plain(b packedBlob, p []byte) ([]byte, error) {
+	p, err := v.key.open(p)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	if b.plain != 0 {
+		if p, err = v.zip.decompress(p, int64(b.plain), maxTree); err != nil {
+			return nil, err
+		}
+	}
+	if sha256.Sum256(p) != b.id {
+		return nil, fmt.Errorf("%w: content does not fit the hash", ErrDamaged)
+	}
+	return p, nil
+}
+
+// sealedBytes fetches the sealed bytes of a blob into p.
+func (s *source) sealedBytes(ctx context.Context, at place, p []byte) error {
+	s.v.mu.Lock()
+	t := s.v.tree
+	s.v.mu.Unlock()
+	if t != nil {
+		if done, err := t.w.copyOpen(at, p); done {
+			return err
+		}
+	}
+	if at.length > smallBlob {
+		_, err := s.v.s.Get(ctx, packName(s.v.index.pack(at.pack).id), int64(at.off), p)
+		return damagedIfShort(err)
+	}
+	w := s.window(ctx, at)
+	select {
+	case <-w.ok:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if w.err != nil {
+		// Something else in the window may be what cannot be read.
+		s.forget(w)
+		_, err := s.v.s.Get(ctx, packName(s.v.index.pack(at.pack).id), int64(at.off), p)
+		return damagedIfShort(err)
+	}
+	copy(p, w.p[int64(at.off)-w.off:])
+	return nil
+}
+
+// damagedIfShort adds ErrDamaged to what a store says of a pack that is gone, too short or corrupt.
+func damagedIfShort(err error) error {
+	if err == nil || errors.Is(err, storage.ErrUnavailable) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrDamaged, err)
+}
+
+// window returns a window that holds all of a small blob. The first to ask for it reads it.
+func (s *source) window(ctx context.Context, at place) *window {
+	s.mu.Lock()
+	for i, w := range s.windows {
+		if w.pack == at.pack && w.off <= int64(at.off) && int64(at.off)+int64(at.length) <= w.off+int64(cap(w.p)) {
+			copy(s.windows[i:], s.windows[i+1:])
+			s.windows[len(s.windows)-1] = w
+			s.mu.Unlock()
+			return w
+		}
+	}
+	name, size := s.v.packSpan(ctx, at)
+	w := &window{pack: at.pack, off: int64(at.off), ok: make(chan struct{})}
+	w.p = make([]byte, max(int64(at.length), min(windowSize, size-int64(at.off))))
+	if len(s.windows) == windowCount {
+		s.windows = append(s.windows[:0], s.windows[1:]...)
+	}
+	s.windows = append(s.windows, w)
+	s.mu.Unlock()
+	defer close(w.ok)
+	_, w.err = s.v.s.Get(ctx, name, w.off, w.p)
+	return w
+}
+
+// forget drops a window that could not be read.
+func (s *source) forget(w *window) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range s.windows {
+		if s.windows[i] == w {
+			s.windows = append(s.windows[:i], s.windows[i+1:]...)
+			return
+		}
+	}
+}
+
+// packSpan is a pack's name and size. Index files do not tell the size, so it is asked for once.
+func (v *Vault) packSpan(ctx context.Context, at place) (name string, size int64) {
+	p := v.index.pack(at.pack)
+	name = packName(p.id)
+	if p.size == 0 {
+		info, err := v.s.Stat(ctx, name)
+		if err != nil {
+			return name, 0
+		}
+		p.size = info.Size
+		v.index.closePack(at.pack, p.id, info.Size, p.state)
+	}
+	return name, p.size
+}
+
+// checkPackHash reads all of a pack and checks that it is what was put under its name.
+func (v *Vault) checkPackHash(ctx context.Context, id hash, size int64) error {
+	h := sha256.New()
+	p := make([]byte, min(size, 1<<20))
+	for off := int64(0); off < size; off += int64(len(p)) {
+		p = p[:min(int64(len(p)), size-off)]
+		if _, err := v.s.Get(ctx, packName(id), off, p); err != nil {
+			return fmt.Errorf("vault: pack %s: %w", id, err)
+		}
+		h.Write(p)
+	}
+	if hash(h.Sum(nil)) != id {
+		return fmt.Errorf("vault: pack %s: %w: content does not fit the name", id, ErrDamaged)
+	}
+	return nil
+}

@@ -1,0 +1,255 @@
+package vault
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// indexPack is one pack in an index file (design.rst, "Indexing").
+type indexPack struct {
+	ID    hash        `json:"id"`
+	Blobs []indexBlob `json:"blobs"`
+}
+
+type indexBlob struct {
+	ID     hash   `json:"id"`
+	Type   string `json:"type"`
+	Offset uint32 `json:"offset"`
+	Length uint32 `json:"length"`
+	Plain  uint32 `json:"uncompressed_length"`
+}
+
+// parseIndex calls add for each pack that an index document lists. One pack at a time is in memory.
+func parseIndex(p []byte, add func(pack hash, blobs []packedBlob)) error {
+	d := json.NewDecoder(bytes.NewReader(p))
+	found, err := seekArray(d, "packs")
+	if err != nil || !found {
+		return err
+	}
+	for d.More() {
+		var ip indexPack
+		if err := d.Decode(&ip); err != nil {
+			return fmt.Errorf("%w: %w", ErrDamaged, err)
+		}
+		blobs := make([]packedBlob, len(ip.Blobs))
+		for i, b := range ip.Blobs {
+			blobs[i] = packedBlob{id: b.ID, off: b.Offset, length: b.Length, plain: b.Plain}
+			switch b.Type {
+			case "data":
+			case "tree":
+				blobs[i].typ = treeBlob
+			default:
+				return fmt.Errorf("%w: blob type %.20q", ErrDamaged, b.Type)
+			}
+			if !blobs[i].valid() {
+				return fmt.Errorf("%w: blob %s has an impossible length", ErrDamaged, b.ID)
+			}
+		}
+		add(ip.ID, blobs)
+	}
+	return endArray(d)
+}
+
+// seekArray reads the beginning of an object up to the elements of its array called key, skipping other fields.
+// An array that is null or absent is not found.
+func seekArray(d *json.Decoder, key string) (found bool, err error) {
+	if t, err := d.Token(); err != nil || t != json.Delim('{') {
+		return false, fmt.Errorf("%w: not an object: %w", ErrDamaged, cmp.Or(err, errShape))
+	}
+	for d.More() {
+		name, err := d.Token()
+		if err != nil {
+			return false, fmt.Errorf("%w: %w", ErrDamaged, err)
+		}
+		if name == key {
+			t, err := d.Token()
+			if err == nil && t == nil {
+				return false, nil
+			}
+			if err != nil || t != json.Delim('[') {
+				return false, fmt.Errorf("%w: %s: %w", ErrDamaged, key, cmp.Or(err, errShape))
+			}
+			return true, nil
+		}
+		var skip json.RawMessage
+		if err := d.Decode(&skip); err != nil {
+			return false, fmt.Errorf("%w: %w", ErrDamaged, err)
+		}
+	}
+	return false, nil
+}
+
+// errShape: JSON, but not of the kind that belongs there.
+var errShape = errors.New("unexpected JSON")
+
+// endArray reads what follows the elements: the array's end, further fields and the object's end.
+func endArray(d *json.Decoder) error {
+	for {
+		t, err := d.Token()
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrDamaged, err)
+		}
+		if t == json.Delim('}') && !d.More() {
+			return nil
+		}
+		if t == json.Delim('{') || t == json.Delim('[') {
+			return fmt.Errorf("%w: %w", ErrDamaged, errShape)
+		}
+	}
+}
+
+// appendIndex appends an index document that lists packs.
+func appendIndex(p []byte, packs []indexedPack) []byte {
+	p = append(p, `{"packs":[`...)
+	for i, ip := range packs {
+		if i > 0 {
+			p = append(p, ',')
+		}
+		p = append(append(append(p, `{"id":"`...), ip.id.String()...), `","blobs":[`...)
+		for j, b := range ip.blobs {
+			if j > 0 {
+				p = append(p, ',')
+			}
+			p = append(appendHex(append(p, `{"id":"`...), b.id), `","type":"`...)
+			p = append(append(p, b.typ.String()...), `","offset":`...)
+			p = strconv.AppendUint(p, uint64(b.off), 10)
+			p = strconv.AppendUint(append(p, `,"length":`...), uint64(b.length), 10)
+			if b.plain != 0 {
+				p = strconv.AppendUint(append(p, `,"uncompressed_length":`...), uint64(b.plain), 10)
+			}
+			p = append(p, '}')
+		}
+		p = append(p, `]}`...)
+	}
+	return append(p, "]}\n"...)
+}
+
+type indexedPack struct {
+	id    hash
+	blobs []packedBlob
+}
+
+// loadIndexes reads all index files, two at a time.
+func (v *Vault) loadIndexes(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(2)
+	for info, err := range v.s.List(ctx, "index/") {
+		if err != nil {
+			return errors.Join(fmt.Errorf("vault: list indexes: %w", err), g.Wait())
+		}
+		g.Go(func() error {
+			err := v.loadIndex(ctx, info.Name)
+			if errors.Is(err, ErrDamaged) && v.o.IgnoreDamagedIndex {
+				v.o.Log.Warn("ignoring a damaged index", "name", info.Name, slog.Any("err", err))
+				return nil
+			}
+			return err
+		})
+	}
+	return g.Wait()
+}
+
+// loadIndex reads one index file.
+func (v *Vault) loadIndex(ctx context.Context, name string) error {
+	p, err := v.readDocument(ctx, name, maxTree)
+	if err != nil {
+		return err
+	}
+	err = parseIndex(p, func(pack hash, blobs []packedBlob) {
+		num, _ := v.index.storedPack(pack, 0)
+		for _, b := range blobs {
+			v.index.add(num, b)
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("vault: %s: %w", name, err)
+	}
+	return nil
+}
+
+// maxIndexBlobs is how many blobs we list in one index file at most: about 8 MB of JSON.
+const maxIndexBlobs = 50_000
+
+// writeIndexes puts index files that list the given stored packs.
+func (v *Vault) writeIndexes(ctx context.Context, nums []uint32) error {
+	if len(nums) == 0 {
+		return nil
+	}
+	want := make(map[uint32]bool, len(nums))
+	for _, n := range nums {
+		want[n] = true
+	}
+	blobs := v.index.byPack(func(n uint32) bool { return want[n] })
+	var list []indexedPack
+	count := 0
+	put := func() error {
+		_, err := v.writeDocument(ctx, "index", appendIndex(nil, list))
+		list, count = list[:0], 0
+		return err
+	}
+	for _, n := range nums {
+		b := blobs[n]
+		slices.SortFunc(b, func(a, b packedBlob) int { return cmp.Compare(a.off, b.off) })
+		if count > 0 && count+len(b) > maxIndexBlobs {
+			if err := put(); err != nil {
+				return err
+			}
+		}
+		list = append(list, indexedPack{v.index.pack(n).id, b})
+		count += len(b)
+	}
+	return put()
+}
+
+// scanPacks looks for packs that no index names: a power cut came before their index, or an index was damaged.
+// Their headers are read into the index in memory, and the next index file will name them. A pack that is not whole is left alone.
+func (v *Vault) scanPacks(ctx context.Context) error {
+	for info, err := range v.s.List(ctx, "data/") {
+		if err != nil {
+			return fmt.Errorf("vault: list packs: %w", err)
+		}
+		id, err := parseHash(info.Name[strings.LastIndexByte(info.Name, '/')+1:])
+		if err != nil || packName(id) != info.Name {
+			continue // not a pack
+		}
+		v.index.mu.RLock()
+		_, known := v.index.nums[id]
+		v.index.mu.RUnlock()
+		if known {
+			continue
+		}
+		blobs, err := v.verifiedHeader(ctx, id, info.Size)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			v.o.Log.Warn("a pack that no index names cannot be used", slog.Any("err", err))
+			continue
+		}
+		num, _ := v.index.storedPack(id, info.Size)
+		for _, b := range blobs {
+			v.index.add(num, b)
+		}
+		v.unindexed = append(v.unindexed, num)
+	}
+	return nil
+}
+
+// verifiedHeader reads all of a pack, checks it against its name and returns its header. What a power cut left must
+// not be trusted for its length alone.
+func (v *Vault) verifiedHeader(ctx context.Context, id hash, size int64) ([]packedBlob, error) {
+	if err := v.checkPackHash(ctx, id, size); err != nil {
+		return nil, err
+	}
+	return v.readHeader(ctx, id, size)
+}

@@ -1,0 +1,238 @@
+package vault
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// resumeRecord is the document of resume/HEX: files of a phone that are wholly stored, though no snapshot names them yet.
+type resumeRecord struct {
+	Phone string       `json:"phone"`
+	Files []resumeFile `json:"files"`
+}
+
+type resumeFile struct {
+	Name    string    `json:"name"` // quoted as restic quotes names
+	Size    int64     `json:"size"`
+	ModTime time.Time `json:"mtime"`
+	Content []hash    `json:"content"`
+}
+
+// A recorder collects what the next resume records will say. It has a mutex of its own, because the keeper must never wait
+// for the Tree's: Commit holds that while it waits for the keeper to sync.
+type recorder struct {
+	mu    sync.Mutex
+	logs  []string    // all records that Commit makes needless, those of earlier runs included
+	fresh []freshFile // created, and not in a record yet
+	said  []freshFile // in the records of names
+	names []string    // records since they were last made one
+}
+
+type freshFile struct {
+	path string
+	e    *entry
+}
+
+const (
+	syncAfter  = 5 * time.Second // the longest that a put pack waits for a Sync
+	indexEvery = 64              // durable packs that get an index file before Commit: 1 GiB
+	mergeEvery = 64              // resume records that are made one
+)
+
+// keep runs beside an open Tree: it syncs, indexes and writes resume records as packs are put.
+func (t *Tree) keep() {
+	timer := time.NewTimer(syncAfter)
+	defer timer.Stop()
+	for {
+		due := false
+		select {
+		case <-t.quit:
+			return
+		case <-t.w.kick:
+		case <-timer.C:
+			due = true
+		}
+		t.w.mu.Lock()
+		unsynced, failed := t.w.unsynced, t.w.err != nil
+		t.w.mu.Unlock()
+		if failed {
+			continue // Create and Commit tell
+		}
+		if unsynced >= syncEvery || due && unsynced > 0 {
+			due = true
+			if t.w.sync() != nil || t.w.writeIndex(indexEvery) != nil {
+				continue
+			}
+		}
+		if err := t.record(); err != nil {
+			t.w.mu.Lock()
+			t.w.fail(err)
+			t.w.mu.Unlock()
+		}
+		if due {
+			timer.Reset(syncAfter)
+		}
+	}
+}
+
+// record writes a resume record of the files that have become wholly stored. It may be durable before their packs
+// are: Keep believes no record but looks for each chunk.
+func (t *Tree) record() error {
+	t.rec.mu.Lock()
+	var now []freshFile
+	rest := t.rec.fresh[:0]
+	for _, f := range t.rec.fresh {
+		if t.wholly(f.e) {
+			now = append(now, f)
+		} else {
+			rest = append(rest, f)
+		}
+	}
+	clear(t.rec.fresh[len(rest):])
+	t.rec.fresh = rest
+	t.rec.mu.Unlock()
+	if len(now) == 0 {
+		return nil
+	}
+	name, err := t.writeRecord(now)
+	if err != nil {
+		return err
+	}
+	t.rec.mu.Lock()
+	t.rec.logs = append(t.rec.logs, name)
+	t.rec.names = append(t.rec.names, name)
+	t.rec.said = append(t.rec.said, now...)
+	merge := len(t.rec.names) >= mergeEvery
+	t.rec.mu.Unlock()
+	if merge {
+		return t.merge()
+	}
+	return nil
+}
+
+// merge replaces the last records by one, so that a first backup of a terabyte does not leave 60,000.
+func (t *Tree) merge() error {
+	name, err := t.writeRecord(t.rec.said) // only the keeper's goroutine touches said
+	if err != nil {
+		return err
+	}
+	if err := t.w.sync(); err != nil {
+		return err
+	}
+	t.rec.mu.Lock()
+	old := t.rec.names
+	t.rec.names, t.rec.said = nil, nil
+	t.rec.logs = append(t.rec.logs[:len(t.rec.logs)-len(old)], name)
+	t.rec.mu.Unlock()
+	return t.v.deleteAll(t.w.ctx, old)
+}
+
+// writeRecord puts one resume record and returns its name.
+func (t *Tree) writeRecord(files []freshFile) (string, error) {
+	r := resumeRecord{Phone: quote(t.phone.ID), Files: make([]resumeFile, len(files))}
+	for i, f := range files {
+		r.Files[i] = resumeFile{quote(f.path), f.e.size, f.e.mtime, f.e.ids()}
+	}
+	p, err := json.Marshal(r)
+	if err != nil {
+		return "", fmt.Errorf("vault: resume record: %w", err)
+	}
+	h, err := t.v.writeDocument(t.w.ctx, "resume", p)
+	return "resume/" + h.String(), err
+}
+
+// wholly reports whether all chunks of a file are in packs that were put.
+func (t *Tree) wholly(e *entry) bool {
+	ids := e.content
+	if e.c != nil {
+		select {
+		case <-e.c.done:
+			ids = e.c.ids
+		default:
+			return false
+		}
+	}
+	t.w.mu.Lock()
+	defer t.w.mu.Unlock()
+	var places [4]place
+next:
+	for _, id := range ids {
+		for _, p := range t.v.index.find(dataBlob, id, places[:0]) {
+			if t.w.present[p.pack] {
+				continue next
+			}
+		}
+		return false
+	}
+	return true
+}
+
+// parseResume reads a resume record.
+func parseResume(p []byte) (resumeRecord, error) {
+	var r resumeRecord
+	if err := json.Unmarshal(p, &r); err != nil {
+		return r, fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	r.Phone = unquote(r.Phone)
+	for i := range r.Files {
+		f := &r.Files[i]
+		if f.Size < 0 {
+			return r, fmt.Errorf("%w: a file of %d bytes", ErrDamaged, f.Size)
+		}
+		f.Name = unquote(f.Name)
+	}
+	return r, nil
+}
+
+// loadResume reads the records that earlier runs for this phone left. One that is damaged costs only time.
+func (t *Tree) loadResume(ctx context.Context) error {
+	t.resume = map[string]resumeFile{}
+	for info, err := range t.v.s.List(ctx, "resume/") {
+		if err != nil {
+			return fmt.Errorf("vault: list resume records: %w", err)
+		}
+		p, err := t.v.readDocument(ctx, info.Name, maxTree)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		var r resumeRecord
+		if err == nil {
+			r, err = parseResume(p)
+		}
+		if err != nil {
+			t.v.o.Log.Warn("a resume record cannot be read", slog.Any("err", err))
+			if errors.Is(err, ErrDamaged) {
+				t.rec.logs = append(t.rec.logs, info.Name)
+			}
+			continue
+		}
+		if r.Phone != t.phone.ID {
+			continue
+		}
+		t.rec.logs = append(t.rec.logs, info.Name)
+		for _, f := range r.Files {
+			if t.w.sizeOf(f.Content) == f.Size {
+				t.resume[f.Name] = f
+			}
+		}
+	}
+	return nil
+}
+
+// sizeOf is the sum of the sizes of data blobs, or -1 if the index does not know all of them.
+func (w *writer) sizeOf(ids []hash) int64 {
+	var n int64
+	for _, id := range ids {
+		size, ok := w.v.index.size(dataBlob, id)
+		if !ok {
+			return -1
+		}
+		n += size
+	}
+	return n
+}

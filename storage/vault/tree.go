@@ -1,0 +1,595 @@
+package vault
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// A Tree is a snapshot being written. It has the methods of usbhost.Tree and is safe for concurrent use. It starts as the
+// phone's last snapshot; nothing of it can be seen by readers of the vault until Commit.
+//
+// A file takes the place of a file of the same name. A folder in the way of a file, or a file in the way of a folder, is
+// fs.ErrExist: whoever knows that it is gone from the phone removes it first.
+type Tree struct {
+	v     *Vault
+	ctx   context.Context // of Begin: Create, Keep and Open stop when it ends
+	phone Phone
+	src   *source
+	w     *writer
+	small sync.Pool // *[]byte of inlineSize+1 bytes
+	start time.Time
+
+	quit   chan struct{} // closed to end the keeper
+	keeper sync.WaitGroup
+	rec    recorder
+
+	mu     sync.Mutex // guards what follows
+	root   *dir
+	resume map[string]resumeFile // what runs that never committed had stored, by path
+	lost   []string              // folders of the last snapshot that could not be read
+	done   bool
+}
+
+// A dir is a folder in memory. It is read when somebody first looks into it.
+type dir struct {
+	id      hash // its tree, as long as it is not dirty
+	stored  bool // id is set
+	loaded  bool // entries are set
+	dirty   bool // differs from id, or something below it does
+	entries map[string]*entry
+}
+
+// An entry is a file or a folder in memory.
+type entry struct {
+	node
+	dir *dir     // of a folder
+	c   *content // of a file whose chunks may still be on their way; nil otherwise
+}
+
+// content is the list of a file's chunks while it grows.
+type content struct {
+	mu   sync.Mutex
+	ids  []hash
+	left int           // chunks not stored yet, and one while the file is being read
+	done chan struct{} // closed when left is 0
+}
+
+func (c *content) add() (i int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ids = append(c.ids, hash{})
+	c.left++
+	return len(c.ids) - 1
+}
+
+func (c *content) set(i int, id hash) {
+	c.mu.Lock()
+	c.ids[i] = id
+	c.mu.Unlock()
+	c.end()
+}
+
+func (c *content) end() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.left--; c.left == 0 {
+		close(c.done)
+	}
+}
+
+// ids are the file's chunks. It waits for those on their way.
+func (e *entry) ids() []hash {
+	if e.c == nil {
+		return e.content
+	}
+	<-e.c.done
+	return e.c.ids
+}
+
+const (
+	inlineSize = 128 << 10 // files up to this size, in bytes, are stored by the goroutine that brings them
+	maxPath    = 64 << 10  // bytes
+	maxDepth   = 1000      // folders in folders
+)
+
+// Begin opens a Tree that holds what the phone's last snapshot holds, or nothing. The Tree works until ctx ends; whoever
+// began it calls Commit, or Close.
+func (v *Vault) Begin(ctx context.Context, phone Phone) (*Tree, error) {
+	switch {
+	case v.o.ReadOnly:
+		return nil, fmt.Errorf("vault: begin: opened for reading only: %w", fs.ErrPermission)
+	case v.cfg.Version != 2:
+		return nil, fmt.Errorf("vault: begin: format version 1 can only be read: %w", errors.ErrUnsupported)
+	case phone.ID == "" || len(phone.ID) > 4096 || len(phone.Name) > 4096:
+		return nil, fmt.Errorf("vault: begin: a phone's ID has %d bytes and its name %d: %w", len(phone.ID), len(phone.Name), fs.ErrInvalid)
+	}
+	t := &Tree{v: v, ctx: ctx, phone: phone, src: v.newSource(), root: &dir{loaded: true, dirty: true, entries: map[string]*entry{}},
+		quit: make(chan struct{}), start: v.o.Now()}
+	t.small.New = func() any { p := make([]byte, inlineSize+1); return &p }
+	t.w = newWriter(ctx, v)
+	v.mu.Lock()
+	busy, closed, scanned := v.tree != nil, v.closed, v.scanned
+	if !busy && !closed {
+		v.tree = t
+	}
+	v.mu.Unlock()
+	if busy {
+		return nil, fmt.Errorf("vault: begin: %w", ErrBusy)
+	}
+	if closed {
+		return nil, fmt.Errorf("vault: begin: %w", ErrClosed)
+	}
+	if err := t.begin(ctx, scanned); err != nil {
+		v.mu.Lock()
+		v.tree = nil
+		v.mu.Unlock()
+		return nil, err
+	}
+	t.keeper.Go(t.keep)
+	return t, nil
+}
+
+// begin reads what the Tree starts with.
+func (t *Tree) begin(ctx context.Context, scanned bool) error {
+	if !scanned {
+		if err := t.v.scanPacks(ctx); err != nil {
+			return err
+		}
+		t.v.mu.Lock()
+		t.v.scanned = true
+		t.v.mu.Unlock()
+	}
+	last, ok, err := t.v.lastOf(ctx, t.phone.ID)
+	if err != nil {
+		return err
+	}
+	if ok {
+		t.root = &dir{id: last.tree, stored: true}
+		t.phone.Name = firstNonEmpty(t.phone.Name, last.Name)
+	}
+	t.w.put = slices.Clone(t.v.unindexed) // found by scanPacks, or left by a Tree that failed: synced and indexed anew
+	t.v.unindexed = nil
+	return t.loadResume(ctx)
+}
+
+func firstNonEmpty(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}
+
+// split checks a path and returns its elements; "." has none.
+func split(op, name string) ([]string, error) {
+	if name == "." {
+		return nil, nil
+	}
+	if len(name) > maxPath {
+		return nil, &fs.PathError{Op: op, Path: quote(name[:80]) + "...", Err: fs.ErrInvalid}
+	}
+	elems := strings.Split(name, "/")
+	if len(elems) > maxDepth {
+		return nil, &fs.PathError{Op: op, Path: name, Err: fs.ErrInvalid}
+	}
+	for _, e := range elems {
+		if !validElement(e) {
+			return nil, &fs.PathError{Op: op, Path: name, Err: fs.ErrInvalid}
+		}
+	}
+	return elems, nil
+}
+
+// load reads a folder that has not been looked into yet. One that cannot be read is empty from then on, so that its
+// files are read from the phone anew, and the snapshot will say so. t.mu is held.
+func (t *Tree) load(d *dir, path []string) error {
+	if d.loaded {
+		return nil
+	}
+	d.entries = map[string]*entry{}
+	err := t.v.loadTree(t.ctx, t.src, d.id, func(n node) error {
+		e := &entry{node: n}
+		if n.mode.IsDir() {
+			e.dir = &dir{id: n.subtree, stored: true}
+		}
+		d.entries[n.name] = e
+		return nil
+	})
+	if err != nil {
+		if t.ctx.Err() != nil {
+			d.entries = nil
+			return t.ctx.Err()
+		}
+		t.v.o.Log.Warn("a folder of the last snapshot cannot be read", slog.Any("err", err))
+		t.lost = append(t.lost, firstNonEmpty(strings.Join(path, "/"), "."))
+		d.entries, d.stored, d.dirty = map[string]*entry{}, false, true
+	}
+	d.loaded = true
+	return nil
+}
+
+// loadTree reads a tree blob.
+func (v *Vault) loadTree(ctx context.Context, src *source, id hash, add func(node) error) error {
+	p, err := src.read(ctx, treeBlob, id, nil)
+	if err != nil {
+		return err
+	}
+	if err := parseTree(p, add); err != nil {
+		return fmt.Errorf("vault: tree %s: %w", id, err)
+	}
+	return nil
+}
+
+// walk returns the folders along path, the root first. It stops where there is none. t.mu is held.
+func (t *Tree) walk(elems []string) (dirs []*dir, err error) {
+	d := t.root
+	for i := 0; ; i++ {
+		if err := t.load(d, elems[:i]); err != nil {
+			return nil, err
+		}
+		dirs = append(dirs, d)
+		if i == len(elems) {
+			return dirs, nil
+		}
+		e := d.entries[elems[i]]
+		if e == nil || e.dir == nil {
+			return dirs, nil
+		}
+		d = e.dir
+	}
+}
+
+// find returns an entry; the root has none. t.mu is held.
+func (t *Tree) find(op, name string) (*entry, error) {
+	elems, err := split(op, name)
+	if err != nil || len(elems) == 0 {
+		return nil, err
+	}
+	dirs, err := t.walk(elems[:len(elems)-1])
+	if err != nil {
+		return nil, err
+	}
+	var e *entry
+	if len(dirs) == len(elems) {
+		e = dirs[len(dirs)-1].entries[elems[len(elems)-1]]
+	}
+	if e == nil {
+		return nil, &fs.PathError{Op: op, Path: name, Err: fs.ErrNotExist}
+	}
+	return e, nil
+}
+
+// parent returns the folder of elems' last, made if missing, and marks all of the way as changed. t.mu is held.
+func (t *Tree) parent(op, name string, elems []string) (*dir, error) {
+	dirs, err := t.walk(elems[:len(elems)-1])
+	if err != nil {
+		return nil, err
+	}
+	d := dirs[len(dirs)-1]
+	missing := elems[len(dirs)-1 : len(elems)-1]
+	if len(missing) > 0 && d.entries[missing[0]] != nil {
+		return nil, &fs.PathError{Op: op, Path: name, Err: fmt.Errorf("a file is in the way of its folder: %w", fs.ErrExist)}
+	}
+	for _, m := range missing {
+		sub := &dir{loaded: true, dirty: true, entries: map[string]*entry{}}
+		d.dirty = true
+		d.entries[m] = &entry{node: node{name: strings.Clone(m), mode: dirMode}, dir: sub}
+		d = sub
+		dirs = append(dirs, d)
+	}
+	for _, d := range dirs {
+		d.dirty = true
+	}
+	return d, nil
+}
+
+// usable returns why the Tree takes nothing more, or nil.
+func (t *Tree) usable() error {
+	t.mu.Lock()
+	done := t.done
+	t.mu.Unlock()
+	if done {
+		return ErrClosed
+	}
+	if err := t.ctx.Err(); err != nil {
+		return err
+	}
+	return t.w.failed()
+}
+
+// Create stores size bytes of r as the file name; size < 0 means until io.EOF. If r fails or ends early, Create returns
+// that error (or io.ErrUnexpectedEOF; more bytes than size is ErrTooLong) and the file's former version stays. The last
+// bytes may still be on their way to the store when Create returns; an error of theirs comes from any later call, and from Commit.
+func (t *Tree) Create(name string, size int64, mtime time.Time, r io.Reader) error {
+	elems, err := split("create", name)
+	if err == nil && len(elems) == 0 {
+		err = &fs.PathError{Op: "create", Path: name, Err: fs.ErrInvalid}
+	}
+	if err != nil {
+		return err
+	}
+	if err := t.usable(); err != nil {
+		return &fs.PathError{Op: "create", Path: name, Err: err}
+	}
+	e := &entry{node: node{name: strings.Clone(elems[len(elems)-1]), mode: fileMode, mtime: cleanTime(mtime)}}
+	if size >= 0 && size <= inlineSize {
+		err = t.readSmall(e, int(size), r)
+	} else {
+		err = t.readLarge(e, size, r)
+	}
+	if err != nil {
+		return &fs.PathError{Op: "create", Path: name, Err: err}
+	}
+	return t.insert("create", name, elems, e)
+}
+
+// cleanTime is a modification time as the vault keeps it: in UTC, or unknown if no snapshot can hold it.
+func cleanTime(mtime time.Time) time.Time {
+	if !storable(mtime) {
+		return time.Time{}
+	}
+	return mtime.UTC().Round(0)
+}
+
+// insert puts a file into its folder.
+func (t *Tree) insert(op, name string, elems []string, e *entry) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.done {
+		return &fs.PathError{Op: op, Path: name, Err: ErrClosed}
+	}
+	d, err := t.parent(op, name, elems)
+	if err != nil {
+		return err
+	}
+	if old := d.entries[e.name]; old != nil && old.dir != nil {
+		return &fs.PathError{Op: op, Path: name, Err: fmt.Errorf("a folder is in its way: %w", fs.ErrExist)}
+	}
+	d.entries[e.name] = e
+	if !e.mtime.IsZero() {
+		t.rec.mu.Lock()
+		t.rec.fresh = append(t.rec.fresh, freshFile{strings.Clone(name), e})
+		t.rec.mu.Unlock()
+	}
+	return nil
+}
+
+// ErrTooLong: a file had more bytes than its size said.
+var ErrTooLong = errors.New("more bytes than the file's size")
+
+// readFull reads until p is full or r ends (io.EOF) or fails, and tells these apart, which io.ReadFull does not.
+func readFull(r io.Reader, p []byte) (n int, err error) {
+	for idle := 0; n < len(p) && err == nil; idle++ {
+		var m int
+		if m, err = r.Read(p[n:]); m > 0 {
+			n += m
+			idle = 0
+		} else if idle > 100 {
+			err = io.ErrNoProgress
+		}
+	}
+	return n, err
+}
+
+// readSmall stores a file that is one blob, or none, in this goroutine.
+func (t *Tree) readSmall(e *entry, size int, r io.Reader) error {
+	buf := t.small.Get().(*[]byte)
+	defer t.small.Put(buf)
+	// One byte more than expected, to see the end.
+	switch n, err := readFull(r, (*buf)[:size+1]); {
+	case n > size:
+		return ErrTooLong
+	case err != io.EOF:
+		return err
+	case n < size:
+		return io.ErrUnexpectedEOF
+	case n == 0:
+		return nil
+	}
+	id, err := t.w.store(dataBlob, (*buf)[:size])
+	if err != nil {
+		return err
+	}
+	e.size, e.content = int64(size), []hash{id}
+	return nil
+}
+
+// readLarge stores a file chunk by chunk; while one is encrypted, the next is read.
+func (t *Tree) readLarge(e *entry, size int64, r io.Reader) error {
+	c := &content{left: 1, done: make(chan struct{})}
+	defer c.end()
+	for {
+		if err := t.usable(); err != nil {
+			return err
+		}
+		buf := t.w.chunk()
+		want := chunkSize
+		if size >= 0 {
+			want = int(min(size-e.size, chunkSize))
+		}
+		n, err := readFull(r, buf[:want])
+		e.size += int64(n)
+		if n == 0 || err != nil && err != io.EOF {
+			t.w.chunks <- buf
+		} else {
+			i := c.add()
+			t.w.background(buf, n, func(id hash) { c.set(i, id) })
+		}
+		switch {
+		case err == io.EOF && size >= 0 && e.size < size:
+			return io.ErrUnexpectedEOF
+		case err != nil && err != io.EOF:
+			return err
+		case size >= 0 && e.size == size && err == nil:
+			var one [1]byte
+			if n, err := readFull(r, one[:]); n > 0 {
+				return ErrTooLong
+			} else if err != io.EOF {
+				return err
+			}
+			e.c = c
+			return nil
+		case err == io.EOF:
+			e.c = c
+			return nil
+		}
+	}
+}
+
+// Keep takes over the unchanged file name without reading it. It returns fs.ErrNotExist where the tree has no file of that
+// size and mtime, mtime is unknown, or the content cannot be had now from the attached drives. A file that a run stored
+// which never committed is taken over too.
+func (t *Tree) Keep(name string, size int64, mtime time.Time) error {
+	if err := t.usable(); err != nil {
+		return &fs.PathError{Op: "keep", Path: name, Err: err}
+	}
+	mtime = cleanTime(mtime)
+	t.mu.Lock()
+	e, err := t.find("keep", name)
+	resumed, ok := t.resume[name]
+	t.mu.Unlock()
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	missing := &fs.PathError{Op: "keep", Path: name, Err: fs.ErrNotExist}
+	if mtime.IsZero() {
+		return missing
+	}
+	if e != nil && e.dir == nil && e.mode.IsRegular() && e.size == size && e.mtime.Equal(mtime) && t.present(e.ids()) {
+		return nil
+	}
+	if !ok || resumed.Size != size || !resumed.ModTime.Equal(mtime) || !t.present(resumed.Content) {
+		return missing
+	}
+	elems, err := split("keep", name)
+	if err != nil || len(elems) == 0 {
+		return missing
+	}
+	return t.insert("keep", name, elems, &entry{node: node{name: strings.Clone(elems[len(elems)-1]), mode: fileMode,
+		mtime: mtime, size: size, content: resumed.Content}})
+}
+
+// present reports whether all of a file's chunks can be read from the drives attached now.
+func (t *Tree) present(ids []hash) bool {
+	for _, id := range ids {
+		if !t.w.has(dataBlob, id) {
+			return false
+		}
+	}
+	return true
+}
+
+// Mkdir makes a directory and its missing parents, or sets an existing directory's time; the zero Time leaves it.
+func (t *Tree) Mkdir(name string, mtime time.Time) error {
+	elems, err := split("mkdir", name)
+	if err != nil || len(elems) == 0 {
+		return err
+	}
+	if err := t.usable(); err != nil {
+		return &fs.PathError{Op: "mkdir", Path: name, Err: err}
+	}
+	mtime = cleanTime(mtime)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	e, err := t.find("mkdir", name)
+	if err == nil && e.dir != nil && (mtime.IsZero() || e.mtime.Equal(mtime)) {
+		return nil // nothing changes
+	}
+	d, err := t.parent("mkdir", name, elems)
+	if err != nil {
+		return err
+	}
+	if e != nil && e.dir == nil {
+		return &fs.PathError{Op: "mkdir", Path: name, Err: fmt.Errorf("a file is in its way: %w", fs.ErrExist)}
+	}
+	if e == nil {
+		last := strings.Clone(elems[len(elems)-1])
+		e = &entry{node: node{name: last, mode: dirMode}, dir: &dir{loaded: true, dirty: true, entries: map[string]*entry{}}}
+		d.entries[last] = e
+	}
+	if !mtime.IsZero() {
+		e.mtime, e.raw = mtime, nil
+	}
+	return nil
+}
+
+// Rename moves a file or a directory with all that it holds; an existing target file is replaced and missing parents of
+// the target are made.
+func (t *Tree) Rename(oldname, newname string) error {
+	from, err := split("rename", oldname)
+	if err != nil {
+		return err
+	}
+	to, err := split("rename", newname)
+	if err != nil {
+		return err
+	}
+	if err := t.usable(); err != nil {
+		return &fs.PathError{Op: "rename", Path: oldname, Err: err}
+	}
+	if len(from) == 0 || len(to) == 0 || len(to) > len(from) && slices.Equal(from, to[:len(from)]) {
+		return &fs.PathError{Op: "rename", Path: newname, Err: fs.ErrInvalid}
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	e, err := t.find("rename", oldname)
+	if err != nil || slices.Equal(from, to) {
+		return err
+	}
+	if e.dir == nil && !e.mode.IsRegular() {
+		return &fs.PathError{Op: "rename", Path: oldname, Err: errors.ErrUnsupported} // only stock restic makes such
+	}
+	target, err := t.find("rename", newname)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if target != nil && (target.dir != nil || e.dir != nil) {
+		return &fs.PathError{Op: "rename", Path: newname, Err: fs.ErrExist}
+	}
+	into, err := t.parent("rename", newname, to)
+	if err != nil {
+		return err
+	}
+	outOf, err := t.parent("rename", oldname, from)
+	if err != nil {
+		return err
+	}
+	delete(outOf.entries, from[len(from)-1])
+	moved := *e
+	moved.name, moved.raw = strings.Clone(to[len(to)-1]), nil
+	into.entries[moved.name] = &moved
+	return nil
+}
+
+// Remove removes a file, or a directory with all that it holds. Removing what does not exist is fs.ErrNotExist; the root
+// is fs.ErrInvalid.
+func (t *Tree) Remove(name string) error {
+	elems, err := split("remove", name)
+	if err == nil && len(elems) == 0 {
+		err = &fs.PathError{Op: "remove", Path: name, Err: fs.ErrInvalid}
+	}
+	if err != nil {
+		return err
+	}
+	if err := t.usable(); err != nil {
+		return &fs.PathError{Op: "remove", Path: name, Err: err}
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if _, err := t.find("remove", name); err != nil {
+		return err
+	}
+	d, err := t.parent("remove", name, elems)
+	if err != nil {
+		return err
+	}
+	delete(d.entries, elems[len(elems)-1])
+	return nil
+}

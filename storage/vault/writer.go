@@ -1,0 +1,368 @@
+package vault
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"sync"
+
+	"phonebackupbox/storage"
+)
+
+// A writer turns plain blobs into packs. Several goroutines store blobs at once; they encrypt straight into the pack that is
+// being filled. Memory is bounded: chunkBuffers of 4 MiB and packBuffers of 17 MiB, reused.
+type writer struct {
+	v      *Vault
+	ctx    context.Context // without cancel: what was begun is finished, so that Close can save it
+	kick   chan struct{}   // a pack was put
+	chunks chan []byte     // free buffers of chunkSize bytes; nil is one not made yet
+
+	mu       sync.Mutex
+	cond     sync.Cond            // any of the following changed
+	open     [2]*openPack         // being filled, by blobType
+	live     map[uint32]*openPack // being filled or put
+	free     [][]byte             // pack buffers
+	made     int                  // pack buffers that exist
+	busy     int                  // goroutines at work
+	err      error                // the first failure; nothing works after it
+	present  map[uint32]bool      // stored packs that were asked for: can they be read?
+	unsynced int64                // bytes put since the last Sync began
+	put      []uint32             // packs put since the last Sync began
+	durable  []uint32             // packs put and synced that no index names yet
+	added    uint64               // bytes put, in all
+}
+
+// An openPack is a pack being filled or put.
+type openPack struct {
+	num     uint32
+	typ     blobType
+	buf     []byte // its length is what is reserved
+	count   int    // blobs reserved
+	pending int    // blobs reserved and not sealed yet
+	closed  bool   // takes no more
+	blobs   []packedBlob
+}
+
+const (
+	packBuffers = 3
+	maxUnsynced = 128 << 20 // bytes put before a Sync must have ended
+	syncEvery   = 64 << 20  // bytes put before a Sync begins
+)
+
+func newWriter(ctx context.Context, v *Vault) *writer {
+	w := &writer{v: v, ctx: context.WithoutCancel(ctx), kick: make(chan struct{}, 1), live: map[uint32]*openPack{}, present: map[uint32]bool{}}
+	w.cond.L = &w.mu
+	// Each core hashes and encrypts one chunk while two more are being read.
+	n := min(max(runtime.GOMAXPROCS(0)+2, 4), 6)
+	w.chunks = make(chan []byte, n)
+	for range n {
+		w.chunks <- nil
+	}
+	return w
+}
+
+// chunk waits for a free buffer of chunkSize bytes.
+func (w *writer) chunk() []byte {
+	if p := <-w.chunks; p != nil {
+		return p
+	}
+	return make([]byte, chunkSize)
+}
+
+// store makes p a blob of the vault, unless it is one already, and returns its hash. It returns when p is encrypted; the
+// pack may be put later.
+func (w *writer) store(typ blobType, p []byte) (hash, error) {
+	id := hash(sha256.Sum256(p))
+	if w.has(typ, id) {
+		return id, w.failed()
+	}
+	var plain uint32
+	if squeezable(p) {
+		if z := w.v.zip.enc.EncodeAll(p, nil); len(z) < len(p)-len(p)/16 {
+			p, plain = z, uint32(len(p))
+		}
+	}
+	return id, w.storePacked(typ, id, p, plain)
+}
+
+// background stores the first n bytes of a chunk buffer in the background, gives the buffer back and calls done.
+func (w *writer) background(buf []byte, n int, done func(hash)) {
+	w.mu.Lock()
+	w.busy++
+	w.mu.Unlock()
+	go func() {
+		id, err := w.store(dataBlob, buf[:n])
+		w.chunks <- buf
+		done(id)
+		w.mu.Lock()
+		w.busy--
+		w.fail(err)
+		w.cond.Broadcast()
+		w.mu.Unlock()
+	}()
+}
+
+// storePacked puts a blob, compressed if plain is not 0, into the pack that is being filled.
+func (w *writer) storePacked(typ blobType, id hash, p []byte, plain uint32) error {
+	o, b, err := w.reserve(typ, id, len(p)+overhead, plain)
+	if err != nil || o == nil {
+		return err
+	}
+	w.v.key.seal(o.buf[b.off:b.off+b.length], p)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	o.pending--
+	if o.closed && o.pending == 0 {
+		w.startPut(o)
+	}
+	w.cond.Broadcast()
+	return nil
+}
+
+// reserve finds room for a sealed blob of n bytes. It returns nil if somebody else is storing the same blob.
+func (w *writer) reserve(typ blobType, id hash, n int, plain uint32) (*openPack, packedBlob, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for {
+		if w.err != nil {
+			return nil, packedBlob{}, w.err
+		}
+		if w.hasOpen(typ, id) {
+			return nil, packedBlob{}, nil
+		}
+		o := w.open[typ]
+		if o != nil && len(o.buf)+n+headerSize(o.count+1) > cap(o.buf) {
+			w.closeOpen(typ)
+			o = nil
+		}
+		if o == nil {
+			if o = w.newPack(typ, n); o == nil {
+				w.cond.Wait()
+				continue
+			}
+		}
+		b := packedBlob{id: id, typ: typ, off: uint32(len(o.buf)), length: uint32(n), plain: plain}
+		o.buf = o.buf[:len(o.buf)+n]
+		o.blobs = append(o.blobs, b)
+		o.count++
+		o.pending++
+		w.v.index.add(o.num, b)
+		return o, b, nil
+	}
+}
+
+// newPack begins a pack, or returns nil if all buffers are in use. A blob that fits no buffer gets a pack of its own.
+func (w *writer) newPack(typ blobType, n int) *openPack {
+	var buf []byte
+	switch need := n + headerSize(1); {
+	case need > packSize:
+		buf = make([]byte, 0, need)
+	case len(w.free) > 0:
+		buf = w.free[len(w.free)-1]
+		w.free = w.free[:len(w.free)-1]
+	case w.made < packBuffers:
+		w.made++
+		buf = make([]byte, 0, packSize)
+	default:
+		return nil
+	}
+	o := &openPack{num: w.v.index.openPack(), typ: typ, buf: buf}
+	w.open[typ], w.live[o.num] = o, o
+	return o
+}
+
+// closeOpen ends the filling of a pack.
+func (w *writer) closeOpen(typ blobType) {
+	o := w.open[typ]
+	if o == nil {
+		return
+	}
+	w.open[typ] = nil
+	o.closed = true
+	if o.pending == 0 {
+		w.startPut(o)
+	}
+}
+
+func (w *writer) startPut(o *openPack) {
+	w.busy++
+	go w.putPack(o)
+}
+
+// putPack appends the header and puts the pack.
+func (w *writer) putPack(o *openPack) {
+	header := appendHeader(nil, o.blobs)
+	n := len(o.buf)
+	end := n + len(header) + overhead
+	o.buf = o.buf[:end+4]
+	w.v.key.seal(o.buf[n:end], header)
+	binary.LittleEndian.PutUint32(o.buf[end:], uint32(end-n))
+	id := sum(o.buf)
+
+	w.mu.Lock()
+	for w.err == nil && w.unsynced+int64(len(o.buf)) > maxUnsynced {
+		w.cond.Wait() // for the Sync under way
+	}
+	err := w.err
+	w.mu.Unlock()
+	if err == nil {
+		err = w.v.s.Put(w.ctx, packName(id), o.buf)
+	}
+
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.live, o.num)
+	if err == nil {
+		w.v.index.closePack(o.num, id, int64(len(o.buf)), packStored)
+		w.present[o.num] = true
+		w.put = append(w.put, o.num)
+		w.unsynced += int64(len(o.buf))
+		w.added += uint64(len(o.buf))
+	} else {
+		w.v.index.closePack(o.num, id, 0, packLost)
+		w.fail(fmt.Errorf("vault: put a pack: %w", err))
+	}
+	if cap(o.buf) == packSize {
+		w.free = append(w.free, o.buf[:0])
+	}
+	o.buf = nil
+	w.busy--
+	w.cond.Broadcast()
+	select {
+	case w.kick <- struct{}{}:
+	default:
+	}
+}
+
+// fail remembers the first failure. w.mu is held.
+func (w *writer) fail(err error) {
+	if w.err == nil && err != nil {
+		w.err = err
+		w.cond.Broadcast()
+	}
+}
+
+// failed returns the first failure.
+func (w *writer) failed() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.err
+}
+
+// has reports whether the vault holds the blob where it can be read now, or is about to.
+func (w *writer) has(typ blobType, id hash) bool {
+	var places [4]place
+	for _, p := range w.v.index.find(typ, id, places[:0]) {
+		if w.readable(p.pack) {
+			return true
+		}
+	}
+	return false
+}
+
+// hasOpen is has without asking the store. w.mu is held.
+func (w *writer) hasOpen(typ blobType, id hash) bool {
+	var places [4]place
+	for _, p := range w.v.index.find(typ, id, places[:0]) {
+		if w.live[p.pack] != nil || w.present[p.pack] {
+			return true
+		}
+	}
+	return false
+}
+
+// readable reports whether a pack can be read from the drives attached now. The store is asked once for each pack.
+func (w *writer) readable(num uint32) bool {
+	w.mu.Lock()
+	ok, known := w.present[num]
+	_, open := w.live[num]
+	w.mu.Unlock()
+	if known || open {
+		return ok || open
+	}
+	p := w.v.index.pack(num)
+	_, err := w.v.s.Stat(w.ctx, packName(p.id))
+	if err != nil && !errors.Is(err, storage.ErrNotExist) && !errors.Is(err, storage.ErrUnavailable) {
+		w.v.o.Log.Warn("a pack cannot be asked for", "err", err)
+	}
+	w.mu.Lock()
+	w.present[num] = err == nil
+	w.mu.Unlock()
+	return err == nil
+}
+
+// copyOpen copies the sealed bytes of a blob whose pack has not been put yet. done is false if it has been.
+func (w *writer) copyOpen(at place, p []byte) (done bool, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for {
+		o := w.live[at.pack]
+		switch {
+		case o == nil:
+			return false, nil
+		case w.err != nil:
+			return true, w.err
+		case o.pending == 0 && !o.closed:
+			copy(p, o.buf[at.off:at.off+at.length])
+			return true, nil
+		}
+		w.cond.Wait() // until it is sealed, or put
+	}
+}
+
+// flush puts what is in the buffers and waits until all work has ended.
+func (w *writer) flush() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for {
+		w.closeOpen(dataBlob)
+		w.closeOpen(treeBlob)
+		if w.busy == 0 && len(w.live) == 0 || w.busy == 0 && w.err != nil {
+			return w.err
+		}
+		w.cond.Wait()
+	}
+}
+
+// sync makes the packs that were put durable.
+func (w *writer) sync() error {
+	w.mu.Lock()
+	n, nums := w.unsynced, w.put
+	w.put = nil
+	w.mu.Unlock()
+	err := w.v.s.Sync(w.ctx)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err != nil {
+		w.put = append(nums, w.put...)
+		w.fail(fmt.Errorf("vault: sync packs: %w", err))
+		return w.err
+	}
+	w.unsynced -= n
+	w.durable = append(w.durable, nums...)
+	w.cond.Broadcast()
+	return nil
+}
+
+// writeIndex puts index files that name the durable packs, if there are at least atLeast of them. A Sync must follow.
+func (w *writer) writeIndex(atLeast int) error {
+	w.mu.Lock()
+	nums := slices.Clone(w.durable)
+	w.mu.Unlock()
+	if len(nums) < max(atLeast, 1) {
+		return nil
+	}
+	err := w.v.writeIndexes(w.ctx, nums)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err != nil {
+		w.fail(err)
+		return err
+	}
+	w.durable = w.durable[len(nums):]
+	return nil
+}
