@@ -1,0 +1,574 @@
+package firmware
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"phonebackupbox/storage"
+	"phonebackupbox/usbhost"
+)
+
+// story is a State and the time that has passed in it.
+type story struct {
+	t   *testing.T
+	now time.Time
+	s   State
+}
+
+// well is a healthy vault over three drives.
+func well() Health {
+	return Health{Known: true, Want: 1, Now: 1, Healable: true, Drives: []Drive{
+		{ID: "d1", Label: "A", State: DriveOK}, {ID: "d2", Label: "B", State: DriveOK}, {ID: "d3", Label: "C", State: DriveOK}}}
+}
+
+// without is a healthy vault with one drive gone.
+func without() Health {
+	h := well()
+	h.Now, h.Unhealed, h.Healable = 0, 1000, false
+	h.Drives[1].State = DriveAway
+	return h
+}
+
+const (
+	anna  = usbhost.ID("mtp:ANNA")
+	ben   = usbhost.ID("mtp:BEN")
+	fresh = usbhost.ID("mtp:NEW")
+)
+
+func snapshot(id usbhost.ID, gen uint64, complete bool) Backup {
+	return Backup{ID: fmt.Sprintf("%s-%d", id, gen), Phone: id, Name: string(id), Generation: gen, Files: 3, Complete: complete}
+}
+
+// tell begins a story with a box that knows the phones given, in order of enrolment; each has a complete snapshot.
+func tell(t *testing.T, enrolled ...usbhost.ID) *story {
+	b := Booted{Health: well()}
+	for i, id := range enrolled {
+		b.Enrolled = append(b.Enrolled, Enrolment{id, string(id), i + 1})
+		b.Backups = append(b.Backups, snapshot(id, uint64(i+1), true))
+	}
+	st := &story{t: t, now: time.Unix(1000, 0)}
+	st.s = newState(st.now)
+	return st.then(0, b)
+}
+
+func (st *story) then(after time.Duration, events ...Event) *story {
+	st.now = st.now.Add(after)
+	for _, e := range events {
+		st.s = st.s.Next(st.now, e)
+	}
+	return st
+}
+
+func (st *story) plug(port int, info usbhost.Info) *story {
+	return st.then(time.Second, PhoneArrived{port}, PhoneIdentified{port, info})
+}
+
+// wait lets d pass with nothing happening: the vault, when asked, is as before.
+func (st *story) wait(d time.Duration) *story {
+	st.then(d, Tick{})
+	if st.s.Job.Kind == JobCheck {
+		st.then(0, Checked{Job: st.s.Job.N, Health: st.s.Health})
+	}
+	return st
+}
+
+func (st *story) is(want Phase) *story {
+	st.t.Helper()
+	if st.s.Phase != want {
+		st.t.Fatalf("phase %q, want %q; job %+v, faults %v", st.s.Phase, want, st.s.Job, st.s.Faults)
+	}
+	return st
+}
+
+func (st *story) runs(want JobKind) *story {
+	st.t.Helper()
+	if st.s.Job.Kind != want {
+		st.t.Fatalf("runs %q, want %q; phase %s", st.s.Job.Kind, want, st.s.Phase)
+	}
+	return st
+}
+
+func (st *story) faults(want ...Code) *story {
+	st.t.Helper()
+	var got []Code
+	for _, f := range st.s.Faults {
+		got = append(got, f.Code)
+	}
+	if !slices.Equal(got, want) {
+		st.t.Fatalf("faults %v, want %v", got, want)
+	}
+	return st
+}
+
+func (st *story) tap() *story { return st.then(time.Second, Pressed{Gesture{Kind: Tap}}) }
+
+func (st *story) double() *story { return st.then(time.Second, Pressed{Gesture{Kind: DoubleTap}}) }
+
+// hold presses for d, telling what a recogniser would.
+func (st *story) hold(d time.Duration) *story {
+	st.press(d)
+	return st.then(0, Pressed{Gesture{Release, d}})
+}
+
+// press presses for d and does not let go; looks into phones find them new.
+func (st *story) press(d time.Duration) *story {
+	st.then(time.Second, Pressed{Gesture{Kind: Press}})
+	for h := HoldStep; h <= d; h += HoldStep {
+		st.then(HoldStep, Pressed{Gesture{Hold, h}})
+		if st.s.Job.Kind == JobProbe {
+			st.then(0, Probed{Job: st.s.Job.N, Port: st.s.Job.Port, Fresh: true})
+		}
+	}
+	return st.then(d % HoldStep)
+}
+
+func whole(n int) usbhost.Report { return usbhost.Report{Listed: n, Stored: n, Bytes: 1000} }
+
+// backedUp is the end of the running backup, all well.
+func (st *story) backedUp(h Health) *story {
+	b := snapshot(st.s.Job.Phone, 100+st.s.Job.N, true)
+	return st.then(time.Second, BackupCommitted{st.s.Job.N, b},
+		BackupEnded{Job: st.s.Job.N, Phone: st.s.Job.Phone, Report: whole(3), Backup: &b, Verified: true, Health: h})
+}
+
+func TestAnEnrolledPhoneIsBackedUpByItself(t *testing.T) {
+	st := tell(t, anna).is(Idle).plug(1, usbhost.Info{ID: anna, Name: "Anna's"}).is(Copying).runs(JobBackup)
+	st.then(time.Second, Progressed{st.s.Job.N, usbhost.Progress{Phase: usbhost.Copying, Bytes: 100, BytesTotal: 1000}})
+	if p := st.s.Progress; p.Rate != 100 || p.Left != 9*time.Second || p.Fraction() != 0.1 {
+		t.Errorf("progress %+v", p)
+	}
+	b := snapshot(anna, 7, true)
+	st.then(time.Second, BackupCommitted{st.s.Job.N, b}).is(Verifying)
+	st.then(time.Second, Verified{st.s.Job.N, 5, 10}).is(Verifying)
+	st.then(time.Second, BackupEnded{Job: st.s.Job.N, Phone: anna, Report: whole(3), Backup: &b, Verified: true, Health: well()})
+	st.is(Done).runs(NoJob).faults()
+	if p, _ := st.s.CurrentPhone(); p.LastComplete == nil || p.LastComplete.ID != b.ID || p.Outcome != Stored {
+		t.Errorf("phone %+v", p)
+	}
+	st.then(time.Minute, PhoneLeft{1}).is(Idle)
+}
+
+func TestAnUnknownPhoneIsEnrolledByATap(t *testing.T) {
+	st := tell(t, anna).plug(1, usbhost.Info{ID: ben, Name: "Ben's"}).is(Asking).runs(NoJob)
+	if want := st.now.Add(AskFor); !st.s.Until.Equal(want) {
+		t.Errorf("asks until %v, want %v", st.s.Until, want)
+	}
+	st.tap().runs(JobEnrol).is(Copying)
+	if e := st.s.Job.Enrolment; e != (Enrolment{ben, "Ben's", 2}) {
+		t.Errorf("enrols %+v", e)
+	}
+	st.then(time.Second, EnrolEnded{st.s.Job.N, st.s.Job.Enrolment, nil}).runs(JobBackup).is(Copying)
+}
+
+func TestAnUnknownPhoneIsOnlyChargedWhenNobodyTaps(t *testing.T) {
+	st := tell(t).plug(1, usbhost.Info{ID: ben}).is(Asking).wait(AskFor).is(Idle)
+	st.tap().runs(NoJob).is(Idle)
+	if p, _ := st.s.Phone(ben); p.Enrolled || p.Need == "" {
+		t.Errorf("phone %+v", p)
+	}
+	st.then(0, PhoneLeft{1})
+	if len(st.s.Phones) != 0 {
+		t.Errorf("a stranger is remembered: %+v", st.s.Phones)
+	}
+}
+
+func TestALockedPhoneIsWaitedFor(t *testing.T) {
+	st := tell(t, anna).plug(1, usbhost.Info{ID: anna, Locked: true}).is(Waiting).runs(NoJob).faults(PhoneLocked)
+	st.then(time.Second, PhoneIdentified{1, usbhost.Info{ID: anna, Locked: true}}).is(Waiting)
+	st.then(time.Second, PhoneIdentified{1, usbhost.Info{ID: anna}}).is(Copying).runs(JobBackup).faults()
+	st.then(time.Second, BackupEnded{Job: st.s.Job.N, Phone: anna, Err: fmt.Errorf("mtp: %w", usbhost.ErrLocked), Health: well()}).is(Waiting).runs(NoJob)
+	st.then(time.Second, PhoneIdentified{1, usbhost.Info{ID: anna}}).runs(JobBackup)
+}
+
+func TestAnUnpluggedPhoneGoesOnWhenItReturns(t *testing.T) {
+	st := tell(t, anna).plug(1, usbhost.Info{ID: anna}).runs(JobBackup)
+	job := st.s.Job.N
+	st.then(time.Second, PhoneLeft{1}).is(Copying) // what it gave is still being committed
+	b := snapshot(anna, 7, false)
+	st.then(time.Second, BackupCommitted{job, b}, BackupEnded{Job: job, Phone: anna, Report: usbhost.Report{Listed: 9, Stored: 2},
+		Backup: &b, Err: fmt.Errorf("mtp: %w", usbhost.ErrUnplugged), Health: well()}).is(Problem).faults(PhoneUnplugged).runs(NoJob)
+	if p, _ := st.s.Phone(anna); p.LastPartial == nil || p.LastPartial.ID != b.ID || p.LastComplete == nil {
+		t.Errorf("phone %+v", p)
+	}
+	st.plug(2, usbhost.Info{ID: anna}).runs(JobBackup).is(Copying).faults().backedUp(well()).is(Done)
+	if p, _ := st.s.Phone(anna); p.LastPartial != nil {
+		t.Errorf("an older incomplete snapshot is still shown: %+v", p)
+	}
+}
+
+// Every way in which a run can fall short keeps the box from saying done.
+func TestWhatIsNotDone(t *testing.T) {
+	good := BackupEnded{Phone: anna, Report: whole(3), Backup: new(snapshot(anna, 7, true)), Verified: true, Health: well()}
+	for _, tt := range []struct {
+		name string
+		but  func(*BackupEnded)
+		want Code
+	}{
+		{"not read back", func(e *BackupEnded) { e.Verified = false }, FilesLeftOut},
+		{"read back and found wrong", func(e *BackupEnded) { e.Verified, e.Err = false, storage.ErrCorrupt }, DataLost},
+		{"a file left out", func(e *BackupEnded) {
+			e.Report.Stored--
+			e.Report.Problems = []usbhost.Problem{{Name: "x", Reason: "short", Listed: true}}
+		}, FilesLeftOut},
+		{"a folder not listed", func(e *BackupEnded) { e.Report.Problems = []usbhost.Problem{{Name: "x"}} }, FilesLeftOut},
+		{"a file not accounted for", func(e *BackupEnded) { e.Report.Listed++ }, Internal},
+		{"no snapshot", func(e *BackupEnded) { e.Backup = nil }, FilesLeftOut},
+		{"an incomplete snapshot", func(e *BackupEnded) { e.Backup = new(snapshot(anna, 7, false)) }, FilesLeftOut},
+		{"drives full", func(e *BackupEnded) { e.Err = fmt.Errorf("vault: %w", storage.ErrFull) }, DrivesFull},
+		{"drives read-only", func(e *BackupEnded) { e.Err = storage.ErrReadOnly }, DriveReadOnlyCode},
+		{"drives away", func(e *BackupEnded) { e.Err = storage.ErrUnavailable }, DrivesNeeded},
+		{"cancelled", func(e *BackupEnded) { e.Err = context.Canceled }, Interrupted},
+		{"an error nobody knows", func(e *BackupEnded) { e.Err = fmt.Errorf("no idea") }, Internal},
+		{"one drive gone", func(e *BackupEnded) { e.Health = without() }, DriveMissing},
+		{"too few drives", func(e *BackupEnded) { e.Health.Now = 0 }, TooFewDrives},
+		{"something lost", func(e *BackupEnded) { e.Health.Lost = 1 }, DataLost},
+		{"something out of reach", func(e *BackupEnded) { e.Health.Now = -1 }, DrivesNeeded},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			st := tell(t, anna).plug(1, usbhost.Info{ID: anna})
+			e := good
+			e.Job = st.s.Job.N
+			tt.but(&e)
+			st.then(time.Second, e).is(Problem).faults(tt.want)
+		})
+	}
+	t.Run("health unknown", func(t *testing.T) {
+		st := tell(t, anna).plug(1, usbhost.Info{ID: anna})
+		e := good
+		e.Job, e.Health = st.s.Job.N, Health{}
+		st.then(time.Second, e).is(Problem).runs(JobCheck)
+		st.then(time.Second, Checked{Job: st.s.Job.N, Health: well()}).is(Done)
+	})
+}
+
+func TestDegradedBecomesDoneWhenADriveIsAddedAndHealed(t *testing.T) {
+	st := tell(t, anna).then(time.Second, Asked{CheckDrives{}}).runs(JobCheck)
+	st.then(time.Second, Checked{Job: st.s.Job.N, Health: without()}).is(Problem).faults(DriveMissing)
+	st.plug(1, usbhost.Info{ID: anna}).is(Copying).backedUp(without()).is(Problem).faults(DriveMissing).runs(NoJob)
+	added := without()
+	added.Healable = true
+	added.Drives = append(added.Drives, Drive{ID: "d4", Label: "D", State: DriveOK})
+	st.then(time.Second, Asked{CheckDrives{}}).then(time.Second, Checked{Job: st.s.Job.N, Health: added}).runs(JobHeal).is(Problem)
+	st.then(time.Second, HealProgressed{st.s.Job.N, 10, 1000})
+	if st.s.Heal.Done != 10 || st.s.Heal.Total != 1000 {
+		t.Errorf("heal %+v", st.s.Heal)
+	}
+	added.Now, added.Unhealed = 1, 0
+	st.then(time.Second, HealEnded{Job: st.s.Job.N, Health: added}).is(Done).runs(NoJob).faults()
+}
+
+func TestAHealGivesWayToAPhoneAndGoesOnAfterwards(t *testing.T) {
+	h := without()
+	h.Healable = true
+	st := tell(t, anna).then(time.Second, Asked{CheckDrives{}})
+	st.then(time.Second, Checked{Job: st.s.Job.N, Health: h}).runs(JobHeal)
+	st.plug(1, usbhost.Info{ID: anna}).runs(JobHeal)
+	if !st.s.Job.Cancel {
+		t.Fatal("the heal is not called off")
+	}
+	st.then(time.Second, HealEnded{Job: st.s.Job.N, Err: context.Canceled}).runs(JobBackup).backedUp(h).runs(JobHeal)
+	st.then(time.Second, HealEnded{Job: st.s.Job.N, Health: h}).runs(NoJob) // it did not help
+	st.then(healAgain, Tick{}).runs(JobCheck).then(0, Checked{Job: st.s.Job.N, Health: h}).runs(JobHeal)
+}
+
+func TestAnUnknownDriveIsAdoptedByATap(t *testing.T) {
+	h := well()
+	h.Drives = append(h.Drives, Drive{ID: "d9", Label: "Stick", State: DriveUnknown})
+	st := tell(t).then(time.Second, Asked{CheckDrives{}})
+	st.then(0, Checked{Job: st.s.Job.N, Health: h}).is(AskingDrive)
+	if st.s.Adopt != "d9" {
+		t.Errorf("asks about %q", st.s.Adopt)
+	}
+	// A phone that comes meanwhile is asked about first.
+	st.plug(1, usbhost.Info{ID: ben}).is(Asking).tap().runs(JobEnrol)
+	st.then(0, EnrolEnded{st.s.Job.N, st.s.Job.Enrolment, nil}).runs(JobBackup).backedUp(h).is(AskingDrive)
+	st.tap().runs(JobAdopt)
+	h.Drives[3].State = DriveOK
+	st.then(0, DriveAdopted{st.s.Job.N, "d9", h, nil}).is(Done)
+}
+
+func TestRestoreByButton(t *testing.T) {
+	st := tell(t, anna).plug(1, usbhost.Info{ID: fresh, Name: "New"}).wait(AskFor).is(Idle)
+	st.press(4 * time.Second).is(Arming)
+	st.then(0, Pressed{Gesture{Release, 4 * time.Second}}).is(Stopping) // that was a shutdown
+	st = tell(t, anna).plug(1, usbhost.Info{ID: fresh, Name: "New"})
+	st.hold(11 * time.Second).is(Confirming)
+	if want := st.now.Add(ConfirmFor); !st.s.Until.Equal(want) || st.s.Restore.Source != anna {
+		t.Errorf("until %v, want %v; source %q", st.s.Until, want, st.s.Restore.Source)
+	}
+	st.double().is(Restoring).runs(JobRestore)
+	if j := st.s.Job; j.Phone != fresh || j.Source != anna || j.Port != 1 {
+		t.Errorf("job %+v", j)
+	}
+	st.then(time.Second, RestoreEnded{st.s.Job.N, whole(3), nil}).is(Restored).faults()
+	st.then(time.Minute, PhoneLeft{1}).is(Idle)
+}
+
+func TestTheRestoreGuard(t *testing.T) {
+	target := usbhost.Info{ID: fresh, Name: "New"}
+	for _, tt := range []struct {
+		name string
+		do   func(*testing.T) *story
+		want Phase
+	}{
+		{"held too short", func(t *testing.T) *story {
+			return tell(t, anna).plug(1, target).wait(AskFor).hold(9993 * time.Millisecond)
+		}, Idle},
+		{"no phone", func(t *testing.T) *story { return tell(t, anna).hold(11 * time.Second) }, Idle},
+		{"two phones", func(t *testing.T) *story {
+			return tell(t, anna).plug(1, target).plug(2, usbhost.Info{ID: ben}).wait(AskFor).hold(11 * time.Second)
+		}, Idle},
+		{"a second phone that has not said who it is", func(t *testing.T) *story {
+			return tell(t, anna).plug(1, target).wait(AskFor).then(0, PhoneArrived{2}).hold(11 * time.Second)
+		}, Idle},
+		{"nothing to restore", func(t *testing.T) *story { return tell(t).plug(1, target).wait(AskFor).hold(11 * time.Second) }, Idle},
+		{"a phone that the box backs up", func(t *testing.T) *story {
+			return tell(t, anna, ben).plug(1, usbhost.Info{ID: ben}).backedUp(well()).hold(11 * time.Second)
+		}, Done},
+		{"a phone that has snapshots but is not enrolled", func(t *testing.T) *story {
+			st := tell(t, anna)
+			st.s = newState(st.now)
+			return st.then(0, Booted{Backups: []Backup{snapshot(anna, 1, true)}, Health: well()}).plug(1, usbhost.Info{ID: anna}).wait(AskFor).hold(11 * time.Second)
+		}, Idle},
+		{"not let go", func(t *testing.T) *story { return tell(t, anna).plug(1, target).press(11 * time.Second).double() }, Arming},
+		{"not confirmed", func(t *testing.T) *story {
+			return tell(t, anna).plug(1, target).wait(AskFor).hold(11 * time.Second).wait(ConfirmFor)
+		}, Idle},
+		{"confirmed too late, before any tick", func(t *testing.T) *story {
+			st := tell(t, anna).plug(1, target).wait(AskFor).hold(11 * time.Second)
+			return st.then(ConfirmFor, Pressed{Gesture{Kind: DoubleTap}})
+		}, Idle},
+		{"confirmed by a single tap", func(t *testing.T) *story { return tell(t, anna).plug(1, target).hold(11 * time.Second).tap() }, Confirming},
+		{"no source chosen", func(t *testing.T) *story {
+			return tell(t, anna, ben).plug(1, target).hold(11 * time.Second).double()
+		}, Confirming},
+		{"called off", func(t *testing.T) *story {
+			return tell(t, anna).plug(1, target).wait(AskFor).hold(11 * time.Second).hold(3503 * time.Millisecond)
+		}, Idle},
+		{"the phone was swapped", func(t *testing.T) *story {
+			st := tell(t, anna).plug(1, target).hold(11 * time.Second)
+			return st.then(0, PhoneLeft{1}).plug(2, usbhost.Info{ID: "mtp:OTHER"}).wait(AskFor).double()
+		}, Idle},
+		{"another phone came", func(t *testing.T) *story {
+			st := tell(t, anna).plug(1, target).wait(AskFor).hold(11 * time.Second)
+			return st.then(time.Second, PhoneArrived{2}).double()
+		}, Idle},
+		{"the vault is locked", func(t *testing.T) *story {
+			st := tell(t, anna)
+			st.then(0, Asked{CheckDrives{}}, Checked{Job: st.s.Job.N + 1, Err: ErrVaultLocked})
+			return st.plug(1, target).hold(11 * time.Second)
+		}, VaultLocked},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			st := tt.do(t).is(tt.want)
+			if st.s.Job.Kind == JobRestore {
+				t.Error("restores")
+			}
+		})
+	}
+}
+
+func TestAPhoneThatIsNotEmptyIsRefused(t *testing.T) {
+	st := tell(t, anna).plug(1, usbhost.Info{ID: fresh}).then(time.Second, Pressed{Gesture{Kind: Press}})
+	st.then(2*time.Second, Pressed{Gesture{Hold, 2 * time.Second}}).is(Arming).runs(JobProbe)
+	st.then(time.Second, Probed{Job: st.s.Job.N, Port: 1, Why: "it holds files"}).faults(RestoreRefused)
+	st.then(7*time.Second, Pressed{Gesture{Hold, 10 * time.Second}}, Pressed{Gesture{Release, 10 * time.Second}}).runs(NoJob)
+	if f, _ := st.s.Fault(); !strings.Contains(f.Detail, "it holds files") {
+		t.Errorf("fault %+v", f)
+	}
+	st.double().runs(NoJob)
+}
+
+func TestALateLookIntoThePhoneArms(t *testing.T) {
+	st := tell(t, anna).plug(1, usbhost.Info{ID: fresh}).then(time.Second, Pressed{Gesture{Kind: Press}})
+	st.then(2*time.Second, Pressed{Gesture{Hold, 2 * time.Second}})
+	st.then(9*time.Second, Probed{Job: st.s.Job.N, Port: 1, Fresh: true})
+	if !st.s.Restore.Armed {
+		t.Fatal("not armed")
+	}
+	st.then(0, Pressed{Gesture{Release, 11 * time.Second}}).is(Confirming)
+}
+
+func TestTapsStepThroughTheSources(t *testing.T) {
+	st := tell(t, anna, ben, "mtp:CARL").plug(1, usbhost.Info{ID: fresh}).hold(11 * time.Second).is(Confirming)
+	var got []int
+	for range 4 {
+		got = append(got, st.tap().s.Restore.Order)
+	}
+	if want := []int{1, 2, 3, 1}; !slices.Equal(got, want) {
+		t.Errorf("steps %v, want %v", got, want)
+	}
+	st.tap().double().is(Restoring)
+	if st.s.Job.Source != ben {
+		t.Errorf("source %q", st.s.Job.Source)
+	}
+}
+
+func TestHowARestoreEnds(t *testing.T) {
+	begin := func(t *testing.T) *story {
+		return tell(t, anna).plug(1, usbhost.Info{ID: fresh}).wait(AskFor).hold(11 * time.Second).double().is(Restoring)
+	}
+	for _, tt := range []struct {
+		name   string
+		report usbhost.Report
+		err    error
+		want   Code
+	}{
+		{"phone full", usbhost.Report{}, fmt.Errorf("mtp: %w", usbhost.ErrNoSpace), TargetFull},
+		{"unplugged", usbhost.Report{Listed: 3, Stored: 1}, usbhost.ErrUnplugged, TargetUnplugged},
+		{"a file refused", usbhost.Report{Listed: 3, Stored: 2, Problems: []usbhost.Problem{{Listed: true}}}, nil, RestoreIncomplete},
+		{"a file forgotten", usbhost.Report{Listed: 3, Stored: 2}, nil, Internal},
+		{"not empty after all", usbhost.Report{}, fmt.Errorf("x: %w", errNotFresh), RestoreRefused},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			st := begin(t)
+			st.then(time.Second, RestoreEnded{st.s.Job.N, tt.report, tt.err}).is(Problem).faults(tt.want).tap().is(Idle).faults()
+		})
+	}
+	t.Run("called off by holding", func(t *testing.T) {
+		st := begin(t).hold(3503 * time.Millisecond).is(Restoring)
+		if !st.s.Job.Cancel {
+			t.Error("goes on")
+		}
+		st.then(time.Second, RestoreEnded{st.s.Job.N, usbhost.Report{}, context.Canceled}).is(Idle).faults(Interrupted)
+	})
+	t.Run("cut short, it goes on without a second look", func(t *testing.T) {
+		st := begin(t)
+		st.then(time.Second, RestoreEnded{st.s.Job.N, usbhost.Report{Listed: 3, Stored: 1}, usbhost.ErrUnplugged}, PhoneLeft{1})
+		st.plug(2, usbhost.Info{ID: fresh}).hold(11 * time.Second).is(Confirming).double().is(Restoring)
+		if !st.s.Job.Resume {
+			t.Error("looks into the phone again, which is not empty any more")
+		}
+	})
+}
+
+func TestShutDown(t *testing.T) {
+	st := tell(t, anna).hold(3503 * time.Millisecond).is(Stopping).runs(JobEject)
+	st.then(time.Second, Ejected{Job: st.s.Job.N}).is(Off).hold(3503 * time.Millisecond).is(Off).runs(NoJob)
+	st = tell(t, anna).plug(1, usbhost.Info{ID: anna}).hold(3503 * time.Millisecond).is(Stopping).runs(JobBackup)
+	if !st.s.Job.Cancel {
+		t.Error("the backup goes on")
+	}
+	st.then(time.Second, BackupEnded{Job: st.s.Job.N, Phone: anna, Err: context.Canceled}).runs(JobEject)
+	st.then(time.Second, Ejected{Job: st.s.Job.N, Err: storage.ErrUnavailable}).is(Problem)
+}
+
+func TestRetries(t *testing.T) {
+	st := tell(t, anna).plug(1, usbhost.Info{ID: anna})
+	for _, minutes := range []int{1, 2, 4, 8, 16, 32, 60, 60} {
+		st.runs(JobBackup).then(time.Second, BackupEnded{Job: st.s.Job.N, Phone: anna, Err: fmt.Errorf("odd"), Health: well()}).faults(Internal)
+		from := st.now
+		for st.s.Job.Kind != JobBackup && st.now.Sub(from) < 3*time.Hour {
+			st.wait(time.Second)
+		}
+		if got := st.now.Sub(from); got != time.Duration(minutes)*time.Minute {
+			t.Errorf("tried again after %v, want %d min", got, minutes)
+		}
+	}
+	st = tell(t, anna).plug(1, usbhost.Info{ID: anna})
+	st.then(time.Second, BackupEnded{Job: st.s.Job.N, Phone: anna, Err: ErrIncomplete, Health: well()}).runs(NoJob).double().runs(JobBackup)
+}
+
+func TestDriveFaultsAreTriedAgainWhenADriveComes(t *testing.T) {
+	st := tell(t, anna).plug(1, usbhost.Info{ID: anna})
+	st.then(time.Second, BackupEnded{Job: st.s.Job.N, Phone: anna, Err: storage.ErrFull, Health: well()}).is(Problem).faults(DrivesFull)
+	more := well()
+	more.Drives = append(more.Drives, Drive{ID: "d4", Label: "D", State: DriveOK})
+	st.then(time.Second, Asked{CheckDrives{}}).then(0, Checked{Job: st.s.Job.N, Health: more}).runs(JobBackup)
+}
+
+func TestTheVaultIsLockedUntilItsKeyIsThere(t *testing.T) {
+	st := tell(t)
+	st.s = newState(st.now)
+	st.then(0, Booted{Err: fmt.Errorf("x: %w", ErrVaultLocked)}).is(VaultLocked).faults(KeyMissing)
+	st.plug(1, usbhost.Info{ID: anna}).is(VaultLocked).tap().runs(NoJob)
+	st.then(time.Second, Asked{CheckDrives{}}).runs(JobCheck)
+	if !st.s.Job.History {
+		t.Error("the snapshots are not asked for")
+	}
+	st.then(0, Checked{Job: st.s.Job.N, Health: well(), Backups: []Backup{snapshot(ben, 1, true)}}).is(Asking).faults()
+	if len(st.s.Backups) != 1 {
+		t.Errorf("backups %v", st.s.Backups)
+	}
+}
+
+func TestTwoPhones(t *testing.T) {
+	st := tell(t, anna, ben).plug(1, usbhost.Info{ID: anna}).plug(2, usbhost.Info{ID: ben}).runs(JobBackup)
+	if st.s.Job.Phone != anna {
+		t.Errorf("begins with %s", st.s.Job.Phone)
+	}
+	st.backedUp(well()).runs(JobBackup).is(Copying)
+	st.then(time.Second, BackupEnded{Job: st.s.Job.N, Phone: ben, Err: fmt.Errorf("odd"), Health: well()}).is(Problem) // one of two is not done
+	if st.s.Current != ben {
+		t.Errorf("problem of %s", st.s.Current)
+	}
+	st.double().backedUp(well()).backedUp(well()).is(Done)
+	// A phone that claims to be one that is here already is nothing to us.
+	st.plug(3, usbhost.Info{ID: anna, Locked: true}).is(Done).then(0, PhoneLeft{3}).is(Done)
+}
+
+func TestACommandIsRefusedInWords(t *testing.T) {
+	st := tell(t, anna).plug(1, usbhost.Info{ID: ben})
+	for _, c := range []Command{BackUpNow{}, BackUpNow{ben}, BackUpNow{anna}, EnrolPhone{anna}, EnrolPhone{"x"}, AdoptDrive{"d1"}} {
+		if err := st.s.Allows(c); err == nil {
+			t.Errorf("%#v is allowed", c)
+		}
+	}
+	for _, c := range []Command{EnrolPhone{ben}, CheckDrives{}, ShutDown{}, Acknowledge{}} {
+		if err := st.s.Allows(c); err != nil {
+			t.Errorf("%#v: %v", c, err)
+		}
+	}
+}
+
+// Next changes nothing in the State that it was given.
+func TestNextIsPure(t *testing.T) {
+	st := tell(t, anna, ben).plug(1, usbhost.Info{ID: anna}).then(0, PhoneArrived{2})
+	before, err := json.Marshal(st.s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keep := st.s
+	st.then(time.Second, PhoneIdentified{2, usbhost.Info{ID: "mtp:X", Name: "X"}}, Progressed{st.s.Job.N, usbhost.Progress{Files: 7, Name: "n"}}).
+		backedUp(without()).tap().then(AskFor, Tick{}, PhoneLeft{1}, PhoneLeft{2})
+	after, err := json.Marshal(keep)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(before) != string(after) {
+		t.Errorf("before %s\nafter  %s", before, after)
+	}
+}
+
+func TestStateSurvivesJSON(t *testing.T) {
+	st := tell(t, anna).plug(1, usbhost.Info{ID: anna}).backedUp(without())
+	b, err := json.Marshal(st.s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var back State
+	if err := json.Unmarshal(b, &back); err != nil {
+		t.Fatal(err)
+	}
+	again, err := json.Marshal(back)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(b) != string(again) || !reflect.DeepEqual(back.Faults, st.s.Faults) {
+		t.Errorf("%s\n%s", b, again)
+	}
+}
+
+func TestHostileNames(t *testing.T) {
+	st := tell(t).plug(1, usbhost.Info{ID: ben, Name: "a\x1b[2J\u202eb\n" + strings.Repeat("ü", 1000)})
+	p, _ := st.s.Phone(ben)
+	if !strings.HasPrefix(p.Name, "a[2Jbü") || len([]rune(p.Name)) != 64 {
+		t.Errorf("name %q", p.Name)
+	}
+}
