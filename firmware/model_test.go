@@ -24,8 +24,6 @@ type world struct {
 	backed  map[usbhost.ID]bool // has a snapshot, or is enrolled
 
 	// The guard, followed by hand from the gestures alone.
-	down     time.Time // when the button went down
-	isDown   bool
 	lone     time.Time // since when the same single stranger has been the only thing attached
 	armedAt  time.Time // when a hold of ArmAfter was let go with that stranger attached
 	looked   bool      // it was found new
