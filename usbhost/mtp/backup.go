@@ -1,0 +1,223 @@
+package mtp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
+
+	"phonebackupbox/usbhost"
+)
+
+// storers is how many files are stored at a time: while the tree works on one or two, the next is read ahead.
+const storers = 3
+
+// Backup makes into hold what the phone holds now (see usbhost.Phone). An error of the tree ends the run, as do
+// usbhost.ErrLocked, usbhost.ErrUnplugged and a phone that answers nothing any more; all else is in the report.
+func (p *Phone) Backup(ctx context.Context, into usbhost.Tree, watch usbhost.Watch) (usbhost.Report, error) {
+	ctx, end := p.begin(ctx)
+	defer end()
+	tally := usbhost.NewTally(watch)
+	err := p.backup(ctx, into, tally)
+	if err != nil {
+		err = fmt.Errorf("mtp: backup: %w", err)
+	}
+	return tally.Report(), err
+}
+
+func (p *Phone) backup(ctx context.Context, into usbhost.Tree, tally *usbhost.Tally) error {
+	dirs, _, err := p.listing(ctx, tally)
+	if err != nil {
+		return err
+	}
+	for _, d := range dirs {
+		var bytes int64
+		for _, f := range d.files {
+			bytes += max(f.size, 0)
+		}
+		tally.List(len(d.files), bytes)
+	}
+	tally.Phase(usbhost.Copying)
+	b := backup{
+		p: p, into: into, tally: tally,
+		prune: usbhost.Pruner{Tree: into, Tally: tally, Sure: func() error { return p.stillThere(ctx, dirs) }},
+	}
+	todo, err := b.keep(ctx, dirs)
+	if err != nil {
+		return err
+	}
+	if err := b.copy(ctx, todo); err != nil {
+		return err
+	}
+	for _, d := range slices.Backward(dirs) { // children first: a time set early would not survive them
+		if err := into.Mkdir(d.path, d.mtime); err != nil {
+			return fmt.Errorf("make %q in the snapshot: %w", d.path, err)
+		}
+	}
+	return nil
+}
+
+// listing lists the phone and tells the tally what it could not list.
+func (p *Phone) listing(ctx context.Context, tally *usbhost.Tally) ([]dir, []storageInfo, error) {
+	before := p.s.link.moved
+	storages, err := p.s.storages(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(storages) == 0 {
+		return nil, nil, usbhost.ErrLocked
+	}
+	x := newIndex(storages, p.local)
+	if err := p.s.list(ctx, x); err != nil {
+		return nil, nil, fmt.Errorf("list: %w", err)
+	}
+	tally.Moved(p.s.link.moved - before)
+	dirs, remarks := x.dirs()
+	for _, r := range remarks {
+		tally.Remark(r.path, r.reason, false)
+	}
+	for _, d := range dirs {
+		if d.why != "" {
+			tally.Remark(d.path, "folder cannot be listed to its end: "+d.why, true)
+		}
+	}
+	return dirs, storages, nil
+}
+
+// stillThere makes sure that no storage went away since it was listed: then what is missing was not removed.
+func (p *Phone) stillThere(ctx context.Context, dirs []dir) error {
+	now, err := p.s.storages(ctx)
+	if err != nil {
+		return err
+	}
+	if len(now) == 0 {
+		return usbhost.ErrLocked
+	}
+	for _, d := range dirs {
+		if !slices.ContainsFunc(now, func(s storageInfo) bool { return s.id == d.storage }) {
+			return fmt.Errorf("storage of %q went away: %w", d.path, usbhost.ErrLocked)
+		}
+	}
+	return nil
+}
+
+// backup is one run.
+type backup struct {
+	p     *Phone
+	into  usbhost.Tree
+	tally *usbhost.Tally
+	prune usbhost.Pruner
+}
+
+// keep removes from the tree what is gone, keeps what is unchanged, and returns what is to be read. It ends the dirs' lists
+// of files, whose memory the jobs take over.
+func (b *backup) keep(ctx context.Context, dirs []dir) ([]*job, error) {
+	if err := b.pruneStorages(dirs); err != nil {
+		return nil, err
+	}
+	var todo []*job
+	for i := range dirs {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		d := &dirs[i]
+		now := make(map[string]bool, len(d.files)+len(d.subs))
+		for _, f := range d.files {
+			now[f.name] = false
+		}
+		for _, sub := range d.subs {
+			now[sub] = true
+		}
+		before, err := b.prune.Folder(d.path, now, func(string) bool { return d.why != "" })
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range d.files {
+			path := d.path + "/" + f.name
+			item := b.tally.Start(path, max(f.size, 0))
+			if before[f.name] && f.size >= 0 {
+				switch err := b.into.Keep(path, f.size, f.time()); {
+				case err == nil:
+					item.Kept()
+					continue
+				case !errors.Is(err, fs.ErrNotExist):
+					return nil, fmt.Errorf("keep %q: %w", path, err)
+				}
+			}
+			todo = append(todo, newJob(f.object, path, before[f.name], item))
+		}
+		d.files, d.subs = nil, nil
+	}
+	return todo, nil
+}
+
+// pruneStorages removes the top folders of storages that the phone no longer has: a card that was taken out.
+func (b *backup) pruneStorages(dirs []dir) error {
+	now := map[string]bool{}
+	for _, d := range dirs {
+		if d.handle == handleAll {
+			now[d.path] = true
+		}
+	}
+	_, err := b.prune.Folder(".", now, func(string) bool { return false })
+	return err
+}
+
+// copy reads files from the phone and stores them.
+func (b *backup) copy(ctx context.Context, todo []*job) error {
+	g, ctx := errgroup.WithContext(ctx)
+	f := newFetcher(b.p.s, b.p.local)
+	jobs := make(chan *job)
+	g.Go(func() error {
+		defer close(jobs)
+		for i, j := range todo {
+			todo[i] = nil
+			j.segments = make(chan segment, poolSize+1)
+			select {
+			case jobs <- j:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+			if err := f.fetch(ctx, j); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	for range storers {
+		g.Go(func() error {
+			for j := range jobs {
+				if err := b.store(ctx, f, j); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	return g.Wait()
+}
+
+// store puts one file into the tree while it is being read. Its error ends the run.
+func (b *backup) store(ctx context.Context, f *fetcher, j *job) error {
+	r := &reader{f: f, j: j}
+	err := b.into.Create(j.path, j.file.size, j.file.time(), r)
+	source := r.fault()
+	r.close()
+	switch {
+	case source != nil && fatal(ctx, source):
+		return source
+	case source != nil:
+		j.item.Failed(reason(source), j.stale)
+		return nil
+	case err != nil:
+		return fmt.Errorf("store %q: %w", j.path, err)
+	}
+	if j.file.size < 0 {
+		j.item.Resize(r.n)
+	}
+	j.item.Stored()
+	return nil
+}

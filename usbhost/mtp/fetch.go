@@ -1,0 +1,387 @@
+package mtp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync/atomic"
+	"time"
+
+	"phonebackupbox/usbhost"
+)
+
+// Files are read through a pool of buffers: at most two of the largest windows are in memory, one being stored while the
+// phone sends the other. The 6 MiB are most of what a phone may cost.
+const (
+	bufSize   = 1 << 20 // bytes; a multiple of every packet size
+	poolSize  = 6       // buffers
+	maxWindow = poolSize / 2
+)
+
+// windowGap makes a window's container end in a short packet that is no multiple of 512 bytes: some Samsungs hang when the
+// last packet of a partial read is a full one. With its header, a window then also fits its buffers exactly.
+const windowGap = 256
+
+// fastWindow and slowWindow decide how windows grow and shrink: long ones waste less time between transactions, short ones
+// less work when the cable comes out.
+const (
+	fastWindow = 250 * time.Millisecond
+	slowWindow = 2 * time.Second
+)
+
+// A job is one file to be read.
+type job struct {
+	file  *object
+	path  string
+	stale bool // the tree holds an older version
+	item  *usbhost.Item
+
+	segments chan segment // made when its turn comes, with a capacity of poolSize+1: to send never blocks
+	given    atomic.Bool  // up: nobody wants the rest
+}
+
+// A segment is a part of a file, or the error that ended it.
+type segment struct {
+	buf  []byte // goes back to the pool
+	data []byte // aliases buf
+	err  error
+}
+
+// A fetcher reads files one after the other, ahead of those who store them. It is the only one who talks to the phone.
+type fetcher struct {
+	s      *session
+	local  *time.Location
+	pool   chan []byte
+	window int // buffers
+
+	failures, timeouts int // of files in a row
+}
+
+func newFetcher(s *session, local *time.Location) *fetcher {
+	f := &fetcher{s: s, local: local, pool: make(chan []byte, poolSize), window: 1}
+	for range poolSize {
+		f.pool <- make([]byte, bufSize)
+	}
+	return f
+}
+
+func newJob(file *object, path string, stale bool, item *usbhost.Item) *job {
+	return &job{file: file, path: path, stale: stale, item: item}
+}
+
+// fetch reads one file to its end. An error of the file goes to the job's reader; one that ends the run is returned too.
+func (f *fetcher) fetch(ctx context.Context, j *job) error {
+	w := writer{f: f, j: j}
+	err := f.read(ctx, &w)
+	if err == nil && w.total != j.file.size && j.file.size >= 0 {
+		err = fmt.Errorf("%w: the phone gave %d of %d bytes: %w", usbhost.ErrChanged, w.total, j.file.size, io.ErrUnexpectedEOF)
+	}
+	if err == nil && j.file.size > f.small() {
+		err = f.unchanged(ctx, j.file)
+	}
+	err = f.judge(ctx, err)
+	w.end(err)
+	if err != nil && fatal(ctx, err) {
+		return err
+	}
+	return nil
+}
+
+// maxTimeouts is how many files in a row may time out before the phone counts as wedged, and maxFailures how many may fail
+// before it is asked whether it still shows any storage.
+const (
+	maxTimeouts = 4
+	maxFailures = 8
+)
+
+// judge looks at how files fail in a row: a phone that was locked or no longer answers must not fail them all one by one.
+func (f *fetcher) judge(ctx context.Context, err error) error {
+	if err == nil {
+		f.timeouts, f.failures = 0, 0
+		return nil
+	}
+	if fatal(ctx, err) {
+		return err
+	}
+	f.failures++
+	if errors.Is(err, errTimeout) {
+		f.timeouts++
+	}
+	if f.timeouts >= maxTimeouts {
+		return fmt.Errorf("mtp: %w: %w", errWedged, err)
+	}
+	if f.failures%maxFailures == 0 {
+		if all, asked := f.s.storages(ctx); asked == nil && len(all) == 0 {
+			return fmt.Errorf("mtp: %w: %w", usbhost.ErrLocked, err)
+		}
+	}
+	return err
+}
+
+// small is the size up to which a file is read in one piece: as much as a window, whatever it has grown to, for which no
+// buffer has to be waited for in the midst of a transaction.
+func (f *fetcher) small() int64 { return maxWindow*bufSize - windowGap }
+
+// read chooses how a file is read: small ones at once, large ones by windows, or at once where the phone knows no windows.
+func (f *fetcher) read(ctx context.Context, w *writer) error {
+	size := w.j.file.size
+	switch {
+	case size == 0:
+		return nil
+	case size < 0 || size <= f.small():
+		return f.whole(ctx, w)
+	case f.s.info.supports(opGetPartialObject64):
+		return f.windows(ctx, w, opGetPartialObject64)
+	case f.s.info.supports(opGetPartialObject) && size < sizeUnknown:
+		return f.windows(ctx, w, opGetPartialObject)
+	}
+	return f.whole(ctx, w)
+}
+
+// whole reads a file by GetObject.
+func (f *fetcher) whole(ctx context.Context, w *writer) error {
+	size := w.j.file.size
+	if err := w.reserve(ctx, min(size, f.small())); err != nil {
+		return err
+	}
+	_, err := f.s.do(ctx, request{
+		op: opGetObject, params: []uint32{w.j.file.handle},
+		read: func(ctx context.Context, x *exchange) error {
+			if size >= 0 {
+				x.expect(size)
+			}
+			return w.take(ctx, x, size)
+		},
+	})
+	return err
+}
+
+// windows reads a file piece by piece.
+func (f *fetcher) windows(ctx context.Context, w *writer, op Operation) error {
+	for off, size := int64(0), w.j.file.size; off < size; {
+		if w.j.given.Load() {
+			return nil
+		}
+		n := f.nextWindow(size - off)
+		if err := w.reserve(ctx, n); err != nil {
+			return err
+		}
+		params := []uint32{w.j.file.handle, uint32(off), uint32(n)}
+		if op == opGetPartialObject64 {
+			params = []uint32{w.j.file.handle, uint32(off), uint32(off >> 32), uint32(n)}
+		}
+		before, began := w.total, time.Now()
+		_, err := f.s.do(ctx, request{op: op, params: params, read: func(ctx context.Context, x *exchange) error {
+			x.expect(n)
+			return w.take(ctx, x, n)
+		}})
+		if err != nil {
+			return fmt.Errorf("at byte %d: %w", off, err)
+		}
+		if got := w.total - before; got != n {
+			return fmt.Errorf("%w: at byte %d the phone gave %d of %d: %w", usbhost.ErrChanged, off, got, n, io.ErrUnexpectedEOF)
+		}
+		off += n
+		switch took := time.Since(began); {
+		case took < fastWindow:
+			f.window = min(f.window+1, maxWindow)
+		case took > slowWindow:
+			f.window = max(f.window-1, 1)
+		}
+	}
+	return nil
+}
+
+// nextWindow is how many bytes to ask for: never so that the last packet is a full one.
+func (f *fetcher) nextWindow(left int64) int64 {
+	n := min(left, int64(f.window)*bufSize-windowGap)
+	if n > windowGap && (n%512 == 0 || (n+headerSize)%512 == 0) {
+		n -= windowGap
+	}
+	return n
+}
+
+// unchanged asks whether a large file is still what was listed.
+func (f *fetcher) unchanged(ctx context.Context, file *object) error {
+	info, err := f.s.objectInfo(ctx, file.handle)
+	if errors.Is(err, InvalidObjectHandle) {
+		return fmt.Errorf("%w: it was deleted", usbhost.ErrChanged)
+	}
+	if err != nil {
+		return fmt.Errorf("ask again after reading: %w", err)
+	}
+	size := int64(info.size)
+	if info.size == sizeUnknown {
+		if !f.s.info.supports(opGetObjectPropList) {
+			size = file.size // nobody to ask
+		} else if size, err = f.s.size64(ctx, file.handle); err != nil {
+			return fmt.Errorf("ask again after reading: %w", err)
+		}
+	}
+	if size != file.size || file.mtime != unknownTime && nanos(parseTime(info.modified, f.local)) != file.mtime {
+		return usbhost.ErrChanged
+	}
+	return nil
+}
+
+// A writer packs what the phone sends into buffers of the pool and hands them to the job's reader. It holds the last one
+// back until end: a reader that has all bytes believes that they are good.
+type writer struct {
+	f     *fetcher
+	j     *job
+	spare [][]byte // taken from the pool, not used yet
+	buf   []byte   // being filled
+	fill  segment  // its data so far
+	used  int      // bytes of buf
+	total int64    // bytes of the file
+}
+
+// reserve takes buffers for n bytes from the pool, so that the phone never waits for them in the midst of a transaction.
+func (w *writer) reserve(ctx context.Context, n int64) error {
+	need := int((n + headerSize + bufSize - 1) / bufSize)
+	for len(w.spare) < max(need, 1) {
+		b, err := w.f.buffer(ctx)
+		if err != nil {
+			return err
+		}
+		w.spare = append(w.spare, b)
+	}
+	return nil
+}
+
+func (f *fetcher) buffer(ctx context.Context) ([]byte, error) {
+	select {
+	case b := <-f.pool:
+		return b, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// take reads a data phase of at most limit bytes; limit < 0 means all there are.
+func (w *writer) take(ctx context.Context, x *exchange, limit int64) error {
+	w.flush()
+	for got := int64(0); ; {
+		if w.buf == nil || w.used == len(w.buf) {
+			w.flush()
+			if err := w.reserve(ctx, 0); err != nil {
+				return err
+			}
+			w.buf = w.spare[len(w.spare)-1]
+			w.spare = w.spare[:len(w.spare)-1]
+		}
+		data, err := x.next(ctx, w.buf[w.used:])
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		got += int64(len(data))
+		if limit >= 0 && got > limit {
+			return fmt.Errorf("%w: it is longer than listed", usbhost.ErrChanged)
+		}
+		w.total += int64(len(data))
+		w.j.item.Moved(len(data))
+		w.add(data)
+	}
+}
+
+// add appends data, which lie in buf behind what is used of it, perhaps with a header in between.
+func (w *writer) add(data []byte) {
+	packet := w.f.s.link.packet
+	switch {
+	case len(w.fill.data) == 0:
+		w.fill = segment{buf: w.buf, data: data}
+	default:
+		w.fill.data = append(w.fill.data, data...) // in place: most often it is there already
+	}
+	end := cap(w.buf) - cap(w.fill.data) + len(w.fill.data) // index in buf behind the data
+	w.used = (end + packet - 1) / packet * packet
+}
+
+// flush hands the buffer being filled to the reader, all but the last of the file.
+func (w *writer) flush() {
+	if w.buf == nil {
+		return
+	}
+	if len(w.fill.data) == 0 {
+		w.f.pool <- w.buf
+	} else {
+		w.j.segments <- w.fill
+	}
+	w.buf, w.fill, w.used = nil, segment{}, 0
+}
+
+// end ends the file: with its last bytes, or with an error in their place.
+func (w *writer) end(err error) {
+	for _, b := range w.spare {
+		w.f.pool <- b
+	}
+	w.spare = nil
+	if err != nil {
+		w.fill.data = nil
+		w.flush()
+		w.j.segments <- segment{err: err}
+	}
+	w.flush()
+	close(w.j.segments)
+}
+
+// A reader is the job's file as the tree reads it.
+type reader struct {
+	f   *fetcher
+	j   *job
+	cur segment
+	n   int64 // bytes read
+	err error // of the file; io.EOF at its end
+}
+
+func (r *reader) Read(p []byte) (int, error) {
+	for len(r.cur.data) == 0 && r.err == nil {
+		r.recycle()
+		s, ok := <-r.j.segments
+		switch {
+		case !ok:
+			r.err = io.EOF
+		case s.err != nil:
+			r.err = s.err
+		default:
+			r.cur = s
+		}
+	}
+	if len(r.cur.data) == 0 {
+		return 0, r.err
+	}
+	n := copy(p, r.cur.data)
+	r.cur.data = r.cur.data[n:]
+	r.n += int64(n)
+	return n, nil
+}
+
+func (r *reader) recycle() {
+	if r.cur.buf != nil {
+		r.f.pool <- r.cur.buf
+		r.cur = segment{}
+	}
+}
+
+// fault is what went wrong with the file, as far as it was read.
+func (r *reader) fault() error {
+	if r.err == io.EOF {
+		return nil
+	}
+	return r.err
+}
+
+// close gives all buffers back, and tells the fetcher that nobody wants the rest.
+func (r *reader) close() {
+	r.j.given.Store(true)
+	r.recycle()
+	for s := range r.j.segments {
+		if s.buf != nil {
+			r.f.pool <- s.buf
+		}
+	}
+}

@@ -1,0 +1,271 @@
+package mtp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"phonebackupbox/usbhost"
+)
+
+// listed are the properties asked for, one per transaction. On Android one property of all objects costs a walk over
+// what it has in memory, while "all properties" asks the media database about every picture.
+var listed = []uint32{propParent, propFileName, propSize, propDateModified, propFormat, propStorageID}
+
+// maxHoles is how many objects that came or went during a bulk listing are asked for one by one; beyond that, the listing
+// was none.
+const maxHoles = 1000
+
+// maxDepth bounds how deep folders may lie in one another.
+const maxDepth = 512
+
+// list lists the whole phone: all at once, else folder by folder, else object by object. Only an error that ends the run is
+// returned; what could not be listed is in the index (broken, cut).
+func (s *session) list(ctx context.Context, x *index) error {
+	if s.info.supports(opGetObjectPropList) {
+		err := s.listAll(ctx, x)
+		if err == nil || fatal(ctx, err) {
+			return err
+		}
+		s.log.Info("mtp: the phone cannot be listed at once", "err", err)
+		x.reset()
+	}
+	w := walk{s: s, x: x, bulk: s.info.supports(opGetObjectPropList), seen: map[uint32]bool{}}
+	return w.run(ctx)
+}
+
+// fatal reports whether an error ends the run: the phone is gone or deaf, or we were told to stop.
+func fatal(ctx context.Context, err error) bool {
+	return ctx.Err() != nil || errors.Is(err, usbhost.ErrUnplugged) || errors.Is(err, usbhost.ErrLocked) || errors.Is(err, errWedged)
+}
+
+// listAll lists everything in six transactions.
+func (s *session) listAll(ctx context.Context, x *index) error {
+	for i, prop := range listed {
+		all := uint32(handleAll)
+		err := s.props(ctx, all, prop, handleAll, x.set)
+		if i == 0 && errors.Is(err, InvalidObjectHandle) {
+			all = handleNone // the specification's way to say it (MTP 1.1, E.2.1)
+			err = s.props(ctx, all, prop, handleAll, x.set)
+		}
+		if err != nil {
+			return fmt.Errorf("property %#04x of all objects: %w", prop, err)
+		}
+	}
+	if len(x.objects) == 0 {
+		return s.reallyEmpty(ctx, x)
+	}
+	return s.fillHoles(ctx, x)
+}
+
+// reallyEmpty asks a phone that lists nothing a second way: "nothing" removes everything from the snapshot.
+func (s *session) reallyEmpty(ctx context.Context, x *index) error {
+	for _, storage := range x.storages {
+		roots, err := s.handles(ctx, storage.id, handleAll)
+		if err != nil {
+			return fmt.Errorf("objects in storage %#x: %w", storage.id, err)
+		}
+		if len(roots) > 0 {
+			return fmt.Errorf("listing at once: %w: it is empty, yet storage %#x holds %d objects", errMalformed, storage.id, len(roots))
+		}
+	}
+	return nil
+}
+
+// fillHoles asks for objects that some of the lists left out, and for folders that others say they lie in.
+func (s *session) fillHoles(ctx context.Context, x *index) error {
+	asked := 0
+	ask := func(handle uint32) error {
+		if asked++; asked > maxHoles {
+			return fmt.Errorf("listing at once: %w: more than %d objects with holes", errMalformed, maxHoles)
+		}
+		err := s.describe(ctx, x, handle)
+		if errors.Is(err, InvalidObjectHandle) {
+			x.object(handle).dead = true
+			return nil
+		}
+		return err
+	}
+	for i := 0; i < len(x.objects); i++ {
+		o := x.objects[i]
+		if !o.complete() && !o.dead {
+			if err := ask(o.handle); err != nil {
+				return err
+			}
+			o = x.objects[i]
+		}
+		if _, known := x.at[o.parent]; !known && !o.dead && !x.isRoot(&o) {
+			if err := ask(o.parent); err != nil { // it is looked at in its turn
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// describe enters all that ObjectInfo tells of one object.
+func (s *session) describe(ctx context.Context, x *index, handle uint32) error {
+	info, err := s.objectInfo(ctx, handle)
+	if err != nil {
+		return err
+	}
+	o := x.setInfo(handle, info)
+	if info.size != sizeUnknown || o.isFolder() || !s.info.supports(opGetObjectPropList) {
+		return nil
+	}
+	size, err := s.size64(ctx, handle)
+	if fatal(ctx, err) {
+		return err
+	}
+	if err == nil {
+		o.size = size
+	}
+	o.has |= hasSize
+	return nil
+}
+
+// A walk lists a phone folder by folder.
+type walk struct {
+	s     *session
+	x     *index
+	bulk  bool            // folders may be listed by GetObjectPropList
+	seen  map[uint32]bool // folders met, lest a loop has no end
+	queue []folder
+}
+
+type folder struct {
+	storage, handle uint32
+	depth           int
+}
+
+func (w *walk) run(ctx context.Context) error {
+	for _, s := range w.x.storages {
+		w.queue = append(w.queue, folder{s.id, handleAll, 0})
+	}
+	for len(w.queue) > 0 {
+		f := w.queue[0]
+		w.queue = w.queue[1:]
+		err := w.folder(ctx, f)
+		if fatal(ctx, err) {
+			return err
+		}
+		if err != nil {
+			w.fail(f, err)
+		}
+	}
+	return nil
+}
+
+// fail remembers that not all of a folder was listed.
+func (w *walk) fail(f folder, err error) {
+	w.s.log.Debug("mtp: list folder", "handle", f.handle, "err", err)
+	if f.handle == handleAll {
+		w.x.cut[f.storage] = reason(err)
+		return
+	}
+	w.x.broken[f.handle] = reason(err)
+}
+
+// folder lists one folder and queues those in it.
+func (w *walk) folder(ctx context.Context, f folder) error {
+	if f.depth > maxDepth {
+		return fmt.Errorf("%w: folders more than %d deep", errMalformed, maxDepth)
+	}
+	before := len(w.x.objects)
+	if w.bulk && f.handle != handleAll {
+		err := w.properties(ctx, f)
+		if err == nil || fatal(ctx, err) {
+			w.found(f, before)
+			return err
+		}
+		w.s.log.Debug("mtp: list folder at once", "handle", f.handle, "err", err)
+		for _, never := range []Code{OperationNotSupported, DepthUnsupported, ParameterNotSupported} {
+			if errors.Is(err, never) {
+				w.bulk = false
+			}
+		}
+	}
+	err := w.oneByOne(ctx, f)
+	w.found(f, before)
+	return err
+}
+
+// properties lists a folder in as many transactions as there are properties.
+func (w *walk) properties(ctx context.Context, f folder) error {
+	for _, prop := range listed {
+		err := w.s.props(ctx, f.handle, prop, 1, func(p property) {
+			if p.handle != f.handle { // some list the folder itself too
+				w.x.set(p)
+			}
+		})
+		if err != nil {
+			return fmt.Errorf("property %#04x: %w", prop, err)
+		}
+	}
+	return nil
+}
+
+// oneByOne lists a folder by its handles and asks for each object.
+func (w *walk) oneByOne(ctx context.Context, f folder) error {
+	handles, err := w.s.handles(ctx, f.storage, f.handle)
+	if err != nil {
+		return err
+	}
+	var failed error
+	for _, h := range handles {
+		if i, known := w.x.at[h]; known && w.x.objects[i].complete() {
+			continue
+		}
+		err := w.s.describe(ctx, w.x, h)
+		if fatal(ctx, err) {
+			return err
+		}
+		o := w.x.object(h)
+		switch {
+		case errors.Is(err, InvalidObjectHandle):
+			o.dead = true // gone since the handles were listed
+		case err != nil:
+			o.dead = true
+			failed = fmt.Errorf("an object in it: %w", err)
+		}
+	}
+	return failed
+}
+
+// found looks at what listing f brought: it lies in f on this storage, and folders among it are to be listed.
+func (w *walk) found(f folder, before int) {
+	for i := before; i < len(w.x.objects); i++ {
+		o := &w.x.objects[i]
+		if o.dead {
+			continue
+		}
+		if !o.complete() {
+			o.dead = true
+			w.fail(f, fmt.Errorf("an object in it: %w", errMalformed))
+			continue
+		}
+		o.storage, o.parent = f.storage, f.handle
+		if o.isFolder() && !w.seen[o.handle] {
+			w.seen[o.handle] = true
+			w.queue = append(w.queue, folder{f.storage, o.handle, f.depth + 1})
+		}
+	}
+}
+
+// reason says in plain words why the phone did not do what it was asked.
+func reason(err error) string {
+	var code Code
+	switch {
+	case errors.Is(err, usbhost.ErrChanged):
+		return usbhost.ErrChanged.Error()
+	case errors.Is(err, usbhost.ErrStalled):
+		return "the phone failed to read it"
+	case errors.Is(err, errTimeout):
+		return "the phone did not answer in time"
+	case errors.As(err, &code):
+		return "the phone said: " + code.Error()
+	case errors.Is(err, errMalformed), errors.Is(err, errProtocol):
+		return "the phone's answer makes no sense: " + err.Error()
+	}
+	return err.Error()
+}

@@ -1,0 +1,126 @@
+package mtp
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+)
+
+// Limits of datasets, in bytes, and of what a phone may hold.
+const (
+	maxDataset = 64 << 10
+	maxHandles = 16 << 20
+	maxObjects = 4 << 20
+)
+
+// getDeviceInfo needs no session (MTP 1.1, D.2.1).
+func (s *session) getDeviceInfo(ctx context.Context) (deviceInfo, error) {
+	b, err := s.dataset(ctx, request{op: opGetDeviceInfo, first: s.t.Open}, maxDataset)
+	if err != nil {
+		return deviceInfo{}, err
+	}
+	return parseDeviceInfo(b)
+}
+
+// storages describes what the phone keeps files in; none while it is locked.
+func (s *session) storages(ctx context.Context) ([]storageInfo, error) {
+	b, err := s.dataset(ctx, request{op: opGetStorageIDs}, maxDataset)
+	if err != nil {
+		return nil, fmt.Errorf("storage ids: %w", err)
+	}
+	ids, err := parseHandles(b)
+	if err != nil {
+		return nil, fmt.Errorf("storage ids: %w", err)
+	}
+	var all []storageInfo
+	for _, id := range ids {
+		if id&0xFFFF == 0 { // a slot without a card (MTP 1.1, section 5.2.1)
+			continue
+		}
+		b, err := s.dataset(ctx, request{op: opGetStorageInfo, params: []uint32{id}}, maxDataset)
+		if err != nil {
+			return nil, fmt.Errorf("storage %#x: %w", id, err)
+		}
+		info, err := parseStorageInfo(b)
+		if err != nil {
+			return nil, fmt.Errorf("storage %#x: %w", id, err)
+		}
+		info.id = id
+		all = append(all, info)
+	}
+	return all, nil
+}
+
+// handles lists the objects in a folder, or with handleAll those in the storage's root.
+func (s *session) handles(ctx context.Context, storage, folder uint32) ([]uint32, error) {
+	r := request{op: opGetObjectHandles, params: []uint32{storage, 0, folder}, first: s.t.Listing}
+	b, err := s.dataset(ctx, r, maxHandles)
+	if err != nil {
+		return nil, err
+	}
+	return parseHandles(b)
+}
+
+func (s *session) objectInfo(ctx context.Context, handle uint32) (objectInfo, error) {
+	b, err := s.dataset(ctx, request{op: opGetObjectInfo, params: []uint32{handle}}, maxDataset)
+	if err != nil {
+		return objectInfo{}, err
+	}
+	return parseObjectInfo(b)
+}
+
+// props streams one property of objects: of one (depth 0), of those in a folder (depth 1), or of all (handleAll for both).
+func (s *session) props(ctx context.Context, handle, prop, depth uint32, each func(property)) error {
+	_, err := s.do(ctx, request{
+		op:     opGetObjectPropList,
+		params: []uint32{handle, 0, prop, 0, depth},
+		first:  s.t.Listing,
+		read: func(ctx context.Context, x *exchange) error {
+			list, err := newPropList(&dataReader{ctx: ctx, x: x}, maxObjects)
+			for err == nil {
+				var p property
+				if p, err = list.next(); err == nil {
+					each(p)
+				}
+			}
+			return err // io.EOF at the end
+		},
+	})
+	return err
+}
+
+// size64 asks for an object's size where ObjectInfo's 32 bits do not tell.
+func (s *session) size64(ctx context.Context, handle uint32) (size int64, err error) {
+	size = -1
+	err = s.props(ctx, handle, propSize, 0, func(p property) {
+		if p.handle == handle && p.code == propSize && p.num < 1<<62 {
+			size = int64(p.num)
+		}
+	})
+	if err == nil && size < 0 {
+		err = fmt.Errorf("size of object %#x: %w", handle, errMalformed)
+	}
+	return size, err
+}
+
+// deleteObject removes one object from the phone (MTP 1.1, D.2.11).
+func (s *session) deleteObject(ctx context.Context, handle uint32) error {
+	_, err := s.do(ctx, request{op: opDeleteObject, params: []uint32{handle, 0}, first: s.t.Stored})
+	return err
+}
+
+// sendInfo announces an object: folders are made by it, files follow with sendData. It returns the new handle.
+func (s *session) sendInfo(ctx context.Context, storage, parent uint32, info []byte) (uint32, error) {
+	a, err := s.do(ctx, request{
+		op: opSendObjectInfo, params: []uint32{storage, parent}, first: s.t.Stored,
+		send: bytes.NewReader(info), size: int64(len(info)),
+	})
+	return a.params[2], err
+}
+
+// sendData sends the announced file.
+func (s *session) sendData(ctx context.Context, size int64, r io.Reader) error {
+	_, err := s.do(ctx, request{op: opSendObject, first: s.t.Stored, send: r, size: size})
+	return err
+}

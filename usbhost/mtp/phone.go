@@ -1,0 +1,188 @@
+// Package mtp is an MTP initiator: it lists, reads and sends the files of a phone, camera or player that speaks the Media
+// Transfer Protocol (MTP 1.1, USB-IF 2011; ISO 15740) over a usbhost.Pipe.
+//
+// A whole phone is listed in six transactions where it supports GetObjectPropList, folder by folder where that fails for
+// all, object by object otherwise. Files are read in bounded windows, ahead of the tree that stores them. Every
+// transaction is drained and every transfer has a deadline: a transaction that is abandoned wedges a phone.
+//
+// In the tree, the first element of a path is the storage's name ("Internal shared storage/DCIM/..."), even if the phone
+// has only one storage, so that a card inserted later moves nothing. See escape for names that no path can hold.
+package mtp
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+	"unicode"
+
+	"phonebackupbox/usbhost"
+)
+
+// Options tune a Phone. The zero value will do.
+type Options struct {
+	Log      *slog.Logger   // nil: nothing is logged
+	Location *time.Location // the zone of times that the phone sends without one; nil: time.Local
+	Timeouts Timeouts
+}
+
+// Phone is one attached phone. It satisfies usbhost.Phone; its methods are called by one goroutine at a time, except
+// Gone and Close.
+type Phone struct {
+	dev   usbhost.Interface
+	s     *session
+	local *time.Location
+	id    usbhost.ID
+
+	ctx    context.Context // of the goroutines below and, through bind, of every operation: ends with Close
+	cancel context.CancelFunc
+	wait   sync.WaitGroup
+	gone   chan struct{}
+	busy   sync.Mutex // held by an operation; Close waits for it
+}
+
+var _ usbhost.Phone = (*Phone)(nil)
+
+// Open asks the phone who it is. It works on a locked phone; the session opens with the first operation that needs one.
+// Open owns dev.Pipe from now on, and closes it if it fails.
+func Open(ctx context.Context, dev usbhost.Interface, o Options) (*Phone, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Location == nil {
+		o.Location = time.Local
+	}
+	if dev.MaxPacket <= 0 || scratchSize%dev.MaxPacket != 0 {
+		return nil, errors.Join(fmt.Errorf("mtp: open: packets of %d bytes", dev.MaxPacket), dev.Pipe.Close())
+	}
+	s := &session{
+		link: &link{pipe: dev.Pipe, packet: dev.MaxPacket, number: uint16(dev.Number), scratch: make([]byte, scratchSize)},
+		t:    o.Timeouts.withDefaults(),
+		log:  o.Log,
+	}
+	var err error
+	for range 3 { // a phone that just woke lets the first question run out
+		if s.info, err = s.getDeviceInfo(ctx); err == nil || ctx.Err() != nil || errors.Is(err, usbhost.ErrUnplugged) {
+			break
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("mtp: open: %w", err), dev.Pipe.Close())
+	}
+	p := &Phone{dev: dev, s: s, local: o.Location, gone: make(chan struct{})}
+	p.id = usbhost.ID("mtp:" + printable(cmp.Or(dev.Serial, s.info.serial, fmt.Sprintf("%04x-%04x", dev.Vendor, dev.Product))))
+	p.ctx, p.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	p.wait.Go(p.watchGone)
+	p.wait.Go(p.readEvents)
+	return p, nil
+}
+
+// printable keeps what may go into an identity that is typed on a command line.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsGraphic(r) && !unicode.IsSpace(r) && r != unicode.ReplacementChar {
+			return r
+		}
+		return '_'
+	}, strings.TrimSpace(s))
+}
+
+func (p *Phone) watchGone() {
+	defer close(p.gone)
+	select {
+	case <-p.dev.Gone:
+	case <-p.ctx.Done():
+	}
+}
+
+// readEvents takes the phone's events until it is gone: some phones stop when nobody does. A storage that comes or goes is
+// logged; whoever waits for a phone to be unlocked asks Info, since not all phones tell.
+func (p *Phone) readEvents() {
+	buf := make([]byte, p.dev.MaxPacket)
+	for {
+		n, err := p.dev.Pipe.Event(p.ctx, buf)
+		if err != nil {
+			return // unplugged, closed, or an interface without an interrupt endpoint
+		}
+		e, err := parseAnswer(buf[:n], typeEvent)
+		if err != nil {
+			continue
+		}
+		if e.code == eventStoreAdded || e.code == eventStoreRemoved {
+			p.s.log.Info("mtp: storage", "added", e.code == eventStoreAdded, "id", e.params[0])
+		}
+	}
+}
+
+// begin takes the phone for one operation, whose ctx also ends with Close.
+func (p *Phone) begin(ctx context.Context) (_ context.Context, end func()) {
+	p.busy.Lock()
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(p.ctx, cancel)
+	return ctx, func() {
+		stop()
+		cancel()
+		p.busy.Unlock()
+	}
+}
+
+// Info describes the phone. Free and Total add all storages up.
+func (p *Phone) Info(ctx context.Context) (usbhost.Info, error) {
+	ctx, end := p.begin(ctx)
+	defer end()
+	info := usbhost.Info{
+		ID:    p.id,
+		Maker: cmp.Or(p.dev.Maker, p.s.info.maker),
+		Model: cmp.Or(p.dev.Model, p.s.info.model),
+		Free:  -1,
+		Total: -1,
+	}
+	info.Name = strings.TrimSpace(info.Maker + " " + strings.TrimSpace(strings.TrimPrefix(info.Model, info.Maker)))
+	all, err := p.s.storages(ctx)
+	if err != nil {
+		return info, fmt.Errorf("mtp: info: %w", err)
+	}
+	if info.Locked = len(all) == 0; info.Locked {
+		return info, nil
+	}
+	info.Free, info.Total = 0, 0
+	for _, s := range all {
+		info.Free = addSize(info.Free, s.free)
+		info.Total = addSize(info.Total, s.total)
+	}
+	return info, nil
+}
+
+// addSize adds what a phone claims without letting it overflow.
+func addSize(sum int64, more uint64) int64 {
+	const most = 1 << 60
+	return min(sum+int64(min(more, most)), most)
+}
+
+// Gone is closed when the phone is unplugged or closed.
+func (p *Phone) Gone() <-chan struct{} { return p.gone }
+
+// Close ends the operation under way, closes the session and lets go of the interface.
+func (p *Phone) Close() error {
+	p.cancel()
+	p.busy.Lock()
+	defer p.busy.Unlock()
+	p.wait.Wait()
+	var err error
+	if p.s.open {
+		p.s.open = false
+		ctx, cancel := context.WithTimeout(context.Background(), p.s.t.Open)
+		defer cancel()
+		if _, err = p.s.do(ctx, request{op: opCloseSession, first: p.s.t.Open}); errors.Is(err, usbhost.ErrUnplugged) {
+			err = nil
+		}
+	}
+	if err = errors.Join(err, p.dev.Pipe.Close()); err != nil {
+		return fmt.Errorf("mtp: close: %w", err)
+	}
+	return nil
+}

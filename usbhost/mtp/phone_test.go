@@ -1,0 +1,362 @@
+package mtp_test
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"phonebackupbox/usbhost"
+	"phonebackupbox/usbhost/mtp"
+	"phonebackupbox/usbhost/vphone"
+	vmtp "phonebackupbox/usbhost/vphone/mtp"
+)
+
+var june = time.Date(2024, 6, 1, 12, 0, 0, 0, time.UTC)
+
+// zone is where the tests' phones are: half an hour off, so that a lost zone shows.
+var zone = time.FixedZone("test", 5*3600+1800)
+
+const gib = 1 << 30
+
+// rig is a simulated phone and the driver on the other end of its cable.
+type rig struct {
+	*vmtp.Phone
+	store  *vphone.Storage
+	driver *mtp.Phone
+}
+
+// plug makes a phone of one storage, filled by fill, and opens it.
+func plug(t testing.TB, cfg vmtp.Config, fill func(s *vphone.Storage)) *rig {
+	t.Helper()
+	r := &rig{}
+	if cfg.Storages == nil {
+		cfg.Storages = []*vphone.Storage{vphone.NewStorage("Internal shared storage", 64*gib, nil)}
+	}
+	if cfg.Location == nil {
+		cfg.Location = zone
+	}
+	r.store = cfg.Storages[0]
+	if fill != nil {
+		fill(r.store)
+	}
+	r.Phone = vmtp.NewPhone(cfg)
+	r.replug(t)
+	t.Cleanup(func() {
+		if r.driver != nil {
+			if err := r.driver.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+		r.Phone.Unplug()
+	})
+	return r
+}
+
+// replug pulls the phone out and in and opens it anew.
+func (r *rig) replug(t testing.TB) {
+	t.Helper()
+	if r.driver != nil {
+		r.Phone.Unplug()
+		if err := r.driver.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	d, err := mtp.Open(t.Context(), r.Phone.Plug(), mtp.Options{Location: zone})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.driver = d
+}
+
+func (r *rig) backup(t testing.TB, tree *memTree) usbhost.Report {
+	t.Helper()
+	report, err := r.driver.Backup(t.Context(), tree, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := report.Unaccounted(); n != 0 {
+		t.Errorf("%d files unaccounted for in %+v", n, report)
+	}
+	return report
+}
+
+// put puts a file on a storage.
+func put(t testing.TB, s *vphone.Storage, path string, mod time.Time, c vphone.Content) {
+	t.Helper()
+	if err := s.Put(path, mod, c); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// sizes are the lengths where something changes: packets of 64, 512 and 1024 bytes with and without the header of 12,
+// buffers of 1 MiB, windows.
+func sizes() []int64 {
+	all := []int64{0, 1, 3 * gib / 1000}
+	for _, edge := range []int64{64, 512, 1024, 64 << 10, 1 << 20, 2 << 20, 3 << 20, 4 << 20, 6 << 20} {
+		for _, off := range []int64{-512 - 12, -512, -256, -13, -12, -11, -1, 0, 1, 12} {
+			if edge+off > 0 {
+				all = append(all, edge+off)
+			}
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// fillSizes puts a file of each size on the phone.
+func fillSizes(t testing.TB, s *vphone.Storage) int {
+	for i, n := range sizes() {
+		put(t, s, fmt.Sprintf("DCIM/size %d/%d.bin", n%7, n), june.Add(time.Duration(i)*time.Second), vphone.Generated(uint64(n), n))
+	}
+	return len(sizes())
+}
+
+// awkward names, as Android allows them.
+var awkward = []string{"plain.jpg", "Plain.JPG", "Ünïcödé 📷.jpg", "日本語.txt", "back\\slash", "new\nline", "a:b*c?", " spaces ", "...", "100%", "%2F", "%2525", ".hidden", strings.Repeat("n", 250)}
+
+func fillAwkward(t testing.TB, s *vphone.Storage) {
+	for i, n := range awkward {
+		put(t, s, "Names/"+n, june.Add(time.Duration(i)*time.Hour), vphone.Text(n))
+	}
+	if err := s.Mkdir("Empty folder/in another", june); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// wantTree is what a backup of the storages must hold, from the simulator's own listing.
+func wantTree(t testing.TB, rename func(string) string, storages ...*vphone.Storage) []string {
+	t.Helper()
+	tree := newTree()
+	for _, s := range storages {
+		if err := tree.Mkdir(rename(s.Name()), time.Time{}); err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range s.Entries() {
+			name := rename(s.Name() + "/" + e.Path)
+			var err error
+			if e.Folder {
+				err = tree.Mkdir(name, e.ModTime)
+			} else {
+				err = tree.Create(name, e.Size, e.ModTime, opened(t, e))
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return tree.files()
+}
+
+func opened(t testing.TB, e vphone.Entry) io.Reader {
+	t.Helper()
+	r, err := e.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func same(name string) string { return name }
+
+func diff(t testing.TB, what string, got, want []string) {
+	t.Helper()
+	for _, line := range got {
+		if !slices.Contains(want, line) {
+			t.Errorf("%s: unexpected %s", what, line)
+		}
+	}
+	for _, line := range want {
+		if !slices.Contains(got, line) {
+			t.Errorf("%s: missing %s", what, line)
+		}
+	}
+}
+
+func TestBackupHoldsEverySizeNameAndTimeWhateverThePhoneIs(t *testing.T) {
+	for name, q := range map[string]vmtp.Quirks{
+		"aosp":                 {},
+		"samsung":              vmtp.Samsung(),
+		"no partial 64":        {NoPartial64: true},
+		"no partial":           {NoPartial: true, NoPartial64: true},
+		"no bulk list":         {NoBulkList: true},
+		"per folder only":      {PerFolderOnly: true},
+		"hang on full packet":  {HangOnFullPacket: true},
+		"response instead zlp": {ResponseInsteadZLP: true},
+		"header alone":         {HeaderAlone: true},
+		"strict":               {Strict: true},
+		"header alone, no zlp": {HeaderAlone: true, ResponseInsteadZLP: true, NoBulkList: true},
+		"old and everything":   {NoPartial64: true, NoBulkList: true, RootZeroInvalid: true, HangOnFullPacket: true, Strict: true},
+	} {
+		for _, packet := range []int{64, 512, 1024} {
+			if packet != 512 && name != "aosp" && name != "response instead zlp" && name != "header alone" {
+				continue
+			}
+			t.Run(fmt.Sprint(name, packet), func(t *testing.T) {
+				n := 0
+				r := plug(t, vmtp.Config{Quirks: q, Wire: vphone.Wire{MaxPacket: packet}}, func(s *vphone.Storage) {
+					n = fillSizes(t, s) + len(awkward)
+					fillAwkward(t, s)
+				})
+				tree := newTree()
+				report := r.backup(t, tree)
+				if !report.Complete() || report.Stored != n || report.Listed != n {
+					t.Errorf("report %+v", report)
+				}
+				want := wantTree(t, func(s string) string {
+					return strings.Replace(strings.Replace(s, "%2F", "%252F", 1), "%2525", "%252525", 1)
+				}, r.store)
+				diff(t, "tree", tree.files(), want)
+				r.ResetStats()
+				if again := r.backup(t, tree); again.Kept != n || !again.Complete() || again.Removed != 0 {
+					t.Errorf("unchanged: %+v", again)
+				}
+				if sent := r.Stats().Sent(); sent != 0 {
+					t.Errorf("unchanged, yet %d bytes of files were read", sent)
+				}
+			})
+		}
+	}
+}
+
+func TestTenThousandObjectsTakeTenTransactions(t *testing.T) {
+	r := plug(t, vmtp.Config{}, func(s *vphone.Storage) {
+		for i := range 10_000 {
+			put(t, s, fmt.Sprintf("DCIM/%d/IMG_%05d.jpg", i/500, i), june, vphone.Text(""))
+		}
+	})
+	tree := newTree()
+	report := r.backup(t, tree)
+	if report.Stored != 10_000 || !report.Complete() {
+		t.Errorf("report %d stored, %v", report.Stored, report.Problems)
+	}
+	if n := r.Stats().Transactions; n > 10 {
+		t.Errorf("%d transactions: %v", n, r.Stats().Operations)
+	}
+}
+
+func TestSmallFilesTakeOneTransactionEach(t *testing.T) {
+	r := plug(t, vmtp.Config{}, func(s *vphone.Storage) {
+		for i := range 100 {
+			put(t, s, fmt.Sprintf("%d", i), june, vphone.Text("x"))
+		}
+	})
+	r.backup(t, newTree())
+	if n := r.Stats().Transactions; n > 110 {
+		t.Errorf("%d transactions: %v", n, r.Stats().Operations)
+	}
+}
+
+func TestFourGiBAndMore(t *testing.T) {
+	if testing.Short() {
+		t.Skip("4 GiB")
+	}
+	for name, q := range map[string]vmtp.Quirks{"windows": {}, "at once": {NoPartial: true, NoPartial64: true}} {
+		t.Run(name, func(t *testing.T) {
+			const size = 4*gib + 12345
+			r := plug(t, vmtp.Config{Quirks: q}, func(s *vphone.Storage) { put(t, s, "DCIM/long.mp4", june, vphone.Generated(1, size)) })
+			tree := &countTree{memTree: newTree()}
+			report, err := r.driver.Backup(t.Context(), tree, nil)
+			if err != nil || !report.Complete() || report.Stored != 1 || report.Bytes != size {
+				t.Fatalf("%+v, %v", report, err)
+			}
+			if tree.last != tail(t, vphone.Generated(1, size)) || tree.n != size {
+				t.Errorf("%d bytes, or the last ones differ", tree.n)
+			}
+		})
+	}
+}
+
+// countTree looks at the last bytes of files only: 4 GiB take long to hash.
+type countTree struct {
+	*memTree
+	n    int64
+	last [4096]byte
+}
+
+func (c *countTree) Create(name string, size int64, mtime time.Time, r io.Reader) error {
+	buf := make([]byte, 1<<20)
+	for {
+		n, err := r.Read(buf)
+		c.n += int64(n)
+		if n >= len(c.last) {
+			copy(c.last[:], buf[n-len(c.last):])
+		} else {
+			copy(c.last[:], c.last[n:])
+			copy(c.last[len(c.last)-n:], buf[:n])
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func tail(t *testing.T, c vphone.Content) (b [4096]byte) {
+	if _, err := c.ReadAt(b[:], c.Size()-int64(len(b))); err != nil && err != io.EOF {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func content(t testing.TB, s *vphone.Storage, path string) []byte {
+	t.Helper()
+	for _, e := range s.Entries() {
+		if e.Path == path && !e.Folder {
+			b, err := io.ReadAll(opened(t, e))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return b
+		}
+	}
+	t.Errorf("%q is not on the phone", path)
+	return nil
+}
+
+func TestLockedPhone(t *testing.T) {
+	r := plug(t, vmtp.Config{Locked: true, Serial: "SER", Maker: "Maker", Model: "Model"}, func(s *vphone.Storage) { put(t, s, "f", june, vphone.Text("x")) })
+	info, err := r.driver.Info(t.Context())
+	if err != nil || !info.Locked || info.ID != "mtp:SER" || info.Name != "Maker Model" {
+		t.Errorf("%+v, %v", info, err)
+	}
+	tree := newTree()
+	if _, err := r.driver.Backup(t.Context(), tree, nil); !errors.Is(err, usbhost.ErrLocked) {
+		t.Errorf("Backup: %v", err)
+	}
+	if _, err := r.driver.Restore(t.Context(), tree, nil); !errors.Is(err, usbhost.ErrLocked) {
+		t.Errorf("Restore: %v", err)
+	}
+	r.Unlock()
+	if info, err := r.driver.Info(t.Context()); err != nil || info.Locked || info.Total != 64*gib || info.Free != 64*gib-1 {
+		t.Errorf("%+v, %v", info, err)
+	}
+	if report := r.backup(t, tree); report.Stored != 1 {
+		t.Errorf("%+v", report)
+	}
+	before := tree.files()
+	r.Revoke()
+	if _, err := r.driver.Backup(t.Context(), tree, nil); !errors.Is(err, usbhost.ErrLocked) {
+		t.Errorf("revoked: %v", err)
+	}
+	diff(t, "tree", tree.files(), before)
+}
+
+func TestSums(t *testing.T) { // memTree and the simulator must agree on what they compare
+	c := vphone.Generated(7, 1000)
+	b := make([]byte, 1000)
+	if _, err := c.ReadAt(b, 0); err != nil && err != io.EOF {
+		t.Fatal(err)
+	}
+	tree := newTree()
+	if err := tree.Create("x", 1000, june, bytes.NewReader(b)); err != nil || tree.nodes["x"].sum != sha256.Sum256(b) {
+		t.Error("memTree does not hash what it stores", err)
+	}
+}
