@@ -86,13 +86,15 @@ func (h *initiator) must(r reply, err error) reply {
 	return r
 }
 
-func (h *initiator) want(code uint16, r reply, err error) reply {
+// refused wants a response other than OK.
+func (h *initiator) refused(code uint16, op uint16, out []byte, params ...uint32) reply {
 	h.t.Helper()
+	r, err := h.do(op, out, params...)
 	if err != nil {
 		h.t.Fatal(err)
 	}
 	if r.code != code {
-		h.t.Fatalf("response %#x, want %#x", r.code, code)
+		h.t.Fatalf("operation %#x %x: response %#x, want %#x", op, params, r.code, code)
 	}
 	return r
 }

@@ -33,13 +33,14 @@ type server struct {
 	gaveUp   atomic.Bool // a transaction was ended by a stall, and the host has not asked why
 	transact atomic.Uint32
 
-	mu      sync.Mutex // guards what follows
-	session bool
-	id      uint32 // of the session
-	stores  []*store
-	nextID  uint32
-	handles map[*vphone.Node]uint32
-	objects map[uint32]object
+	mu        sync.Mutex // guards what follows
+	session   bool
+	id        uint32 // of the session
+	stores    []*store
+	nextID    uint32
+	nextStore uint32
+	handles   map[*vphone.Node]uint32
+	objects   map[uint32]object
 }
 
 // store is a storage that the initiator can see.
@@ -82,21 +83,33 @@ func (s *server) show(st *vphone.Storage, on bool) {
 	}
 	var id uint32
 	if on {
-		n := s.phone.slot(st)
-		id = uint32(n+1)<<16 | 1
-		have := &store{Storage: st, id: id, removable: n > 0}
+		s.nextStore++ // never used again in this run
+		id = s.nextStore<<16 | 1
+		have := &store{Storage: st, id: id, removable: s.phone.slot(st) > 0}
 		have.stop = st.Watch(func(c vphone.Change) { s.changed(have, c) })
 		s.stores = append(s.stores, have)
 	} else {
-		id = s.stores[at].id
-		s.stores[at].stop()
+		gone := s.stores[at]
+		id = gone.id
+		gone.stop()
 		s.stores = append(s.stores[:at:at], s.stores[at+1:]...)
+		s.forget(gone)
 	}
 	s.mu.Unlock()
 	if on {
 		s.event(eventStoreAdded, id)
 	} else {
 		s.event(eventStoreRemoved, id)
+	}
+}
+
+// forget drops the handles of a store that went away. The caller holds mu.
+func (s *server) forget(gone *store) {
+	for h, o := range s.objects {
+		if o.store == gone {
+			delete(s.objects, h)
+			delete(s.handles, o.node)
+		}
 	}
 }
 
