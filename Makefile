@@ -36,8 +36,8 @@ race: $(RESTIC) ## all tests under the race detector; needs a C compiler
 .PHONY: lint
 lint: ## gofmt, go vet, staticcheck
 	@out=$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go')); if [ -n "$$out" ]; then echo "not gofmted:"; echo "$$out"; exit 1; fi
-	go vet ./...
-	go tool staticcheck ./...
+	go vet ./... ./.ci/bench
+	go tool staticcheck ./... ./.ci/bench
 
 .PHONY: vuln
 vuln: ## known vulnerabilities in what we use; needs its database, says so when that cannot be reached
@@ -57,6 +57,10 @@ cover: $(RESTIC) ## statement coverage, in out/cover.html
 .PHONY: trace
 trace: ## rewrite the golden light traces; read the diff as the owner would see it
 	go test ./ui/led -update
+
+.PHONY: bench
+bench: build $(RESTIC) ## boxd beside rsync and stock restic in one run; needs rsync (ARGS="-scale 0.1" is a quick one)
+	go run ./.ci/bench -boxd bin/boxd -restic $(RESTIC) $(ARGS)
 
 .PHONY: e2e-all
 e2e-all: build $(RESTIC) ## the demo, start to end, and every test anew
