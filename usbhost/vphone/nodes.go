@@ -74,6 +74,22 @@ func (s *Storage) Children(n *Node) ([]Info, error) {
 	return infos, nil
 }
 
+// Within reports whether n is folder or lies anywhere in it.
+func (s *Storage) Within(n, folder *Node) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return within(n, folder)
+}
+
+func within(n, folder *Node) bool {
+	for ; n != nil; n = n.parent {
+		if n == folder {
+			return true
+		}
+	}
+	return false
+}
+
 // Path is a node's path from the root; it ends where a removed node hung.
 func (s *Storage) Path(n *Node) string {
 	s.mu.Lock()
@@ -176,10 +192,8 @@ func (s *Storage) Move(n, parent *Node, name string) error {
 	if !s.attached(n) || n == s.root {
 		return fmt.Errorf("vphone: move: %w", fs.ErrNotExist)
 	}
-	for p := parent; p != nil; p = p.parent {
-		if p == n {
-			return fmt.Errorf("vphone: move %q into itself: %w", n.name, fs.ErrInvalid)
-		}
+	if within(parent, n) {
+		return fmt.Errorf("vphone: move %q into itself: %w", n.name, fs.ErrInvalid)
 	}
 	if !validName(name) {
 		return fmt.Errorf("vphone: name %q: %w", name, fs.ErrInvalid)

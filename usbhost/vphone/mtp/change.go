@@ -112,6 +112,9 @@ func (s *server) copyObject(c command) (response, error) {
 	if info.Size() > st.Free() {
 		return respond(respStoreFull)
 	}
+	if st.Within(parent, o.node) {
+		return respond(respGeneralError) // a folder into itself would never end
+	}
 	n, err := copyTree(o.store, st, info, parent)
 	if err != nil {
 		return respond(refusal(err))
