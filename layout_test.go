@@ -58,7 +58,8 @@ func mayImport(from, to string) bool {
 	case from == "firmware":
 		return to == "usbhost" || to == "storage"
 	case part == "ui":
-		return to == "firmware" || from == "ui/led" && to == "hal"
+		// usbhost's names (ID, Report) are in firmware's State, so whoever shows a State may need them.
+		return to == "firmware" || to == "usbhost" || from == "ui/led" && to == "hal"
 	case from == "usbhost/vphone/redir":
 		return strings.HasPrefix(to, "usbhost/vphone/") || to == "usbhost/vphone" || to == "usbhost"
 	case part == "hal" || part == "usbhost" || part == "storage":
@@ -165,7 +166,7 @@ func TestNoTestingInTheProduct(t *testing.T) {
 func TestRules(t *testing.T) {
 	for _, r := range []struct{ from, to string }{
 		{"usbhost/mtp", "usbhost"}, {"usbhost/vphone/mtp", "usbhost/vphone"}, {"firmware", "storage"},
-		{"ui/led", "hal"}, {"ui/web", "firmware"}, {"cmd/boxd", "storage/vdrive"}, {"image/mkimg", "hal/rpi"},
+		{"ui/led", "hal"}, {"ui/web", "usbhost"}, {"ui/web", "firmware"}, {"cmd/boxd", "storage/vdrive"}, {"image/mkimg", "hal/rpi"},
 	} {
 		if !mayImport(r.from, r.to) {
 			t.Errorf("%s may import %s, yet it is refused", r.from, r.to)
@@ -174,7 +175,7 @@ func TestRules(t *testing.T) {
 	for _, r := range []struct{ from, to string }{
 		{"usbhost", "storage"}, {"usbhost", "usbhost/mtp"}, {"usbhost/mtp", "usbhost/folder"}, {"usbhost/mtp", "storage"},
 		{"usbhost/mtp", "usbhost/vphone"}, {"storage/vault", "storage/array"}, {"storage/vault", "storage/vdrive"},
-		{"firmware", "hal"}, {"firmware", "storage/vault"}, {"ui/web", "hal"}, {"ui/web", "usbhost"}, {"hal/vboard", "firmware"},
+		{"firmware", "hal"}, {"firmware", "storage/vault"}, {"ui/web", "hal"}, {"ui/web", "usbhost/mtp"}, {"ui/web", "storage"}, {"hal/vboard", "firmware"},
 	} {
 		if mayImport(r.from, r.to) {
 			t.Errorf("%s must not import %s, yet it is let through", r.from, r.to)
