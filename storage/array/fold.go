@@ -1,0 +1,273 @@
+package array
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"phonebackupbox/storage"
+)
+
+const (
+	// flushTimeout bounds one Sync of a drive: 128 MiB at the 2 MB/s of a bad stick, doubled.
+	flushTimeout = 128 * time.Second
+	// smallSegment is the size below which a segment's checksums move into the next checkpoint, in bytes.
+	smallSegment = 64 << 10
+)
+
+// catchUp gives members the segments that they lack, so that each drive alone has a whole ledger.
+func (a *Array) catchUp(ctx context.Context, ms []*member) error {
+	a.mu.RLock()
+	var files []*ledgerFile
+	for _, f := range a.led.files {
+		if f.needed {
+			files = append(files, f)
+		}
+	}
+	a.mu.RUnlock()
+	for _, f := range files {
+		var data []byte
+		for _, m := range ms {
+			if slices.ContainsFunc(f.holders, func(h holder) bool { return h.m == m }) || !m.up() {
+				continue
+			}
+			if data == nil {
+				var err error
+				if data, err = a.wholeSegment(ctx, f); err != nil {
+					if ctx.Err() != nil {
+						return err
+					}
+					a.log.Warn("ledger segment cannot be copied", "segment", f.id.String(), "err", err)
+					break // it is no better here than where it is; the rest must go on
+				}
+			}
+			h := holder{m, ledgerDir + f.id.String()}
+			if err := a.writeFile(ctx, m, h.path, data); err != nil {
+				if ctx.Err() != nil {
+					return err
+				}
+				m.fail(err)
+				continue
+			}
+			a.mu.Lock()
+			f.holders = append(slices.Clone(f.holders), h)
+			f.bad = slices.DeleteFunc(slices.Clone(f.bad), func(o holder) bool { return o == h })
+			delete(a.damage, h)
+			a.mu.Unlock()
+		}
+	}
+	return nil
+}
+
+// wholeSegment reads a segment file: a copy that is good to the last checksum, or else one whose facts are good.
+func (a *Array) wholeSegment(ctx context.Context, f *ledgerFile) ([]byte, error) {
+	a.mu.RLock()
+	holders := f.holders
+	a.mu.RUnlock()
+	errs := []error{fmt.Errorf("ledger segment %s: no good copy: %w", f.id, storage.ErrUnavailable)}
+	var second []byte
+	for _, h := range holders {
+		data, err := readWhole(ctx, h, f.id.String())
+		if err == nil {
+			return data, nil
+		}
+		if errors.Is(err, errSegment) {
+			a.badSegment(f, h, err)
+			if data != nil {
+				second = data
+			}
+		}
+		errs = append(errs, err)
+	}
+	if second != nil {
+		return second, nil
+	}
+	return nil, errors.Join(errs...)
+}
+
+// badSegment remembers that a copy of a segment is damaged.
+func (a *Array) badSegment(f *ledgerFile, h holder, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(f.holders) > 1 { // the last copy serves, as far as it is good
+		f.markBad(h)
+	}
+	a.damage[h] = err.Error()
+}
+
+// readWhole reads a segment file. With an error it returns the data if at least its facts are good.
+func readWhole(ctx context.Context, h holder, name string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
+	data, err := storage.ReadAll(ctx, h.m.Store, h.path, storage.MaxBlob)
+	if err != nil {
+		return nil, err
+	}
+	s, err := parseSegment(data, int64(len(data)))
+	if err != nil {
+		return nil, err
+	}
+	if s.id.String() != name {
+		return nil, fmt.Errorf("%w: is %s", errSegment, s.id)
+	}
+	return data, s.checkTables(data)
+}
+
+// checkpoint writes all that the ledger says into one segment, and then deletes the segments that nobody needs any
+// more. Deletes and puts that are not committed yet are as if they had not happened, or, a delete, as if they had.
+func (a *Array) checkpoint(ctx context.Context, ms []*member) ([]*member, error) {
+	a.mu.RLock()
+	s := a.newSegment(true)
+	s.covers = a.led.coverList()
+	moves := a.moving()
+	a.mu.RUnlock()
+	moved, err := a.foldFacts(ctx, s, moves)
+	if err != nil {
+		return nil, err
+	}
+	ms, err = a.append(ctx, s, ms)
+	if err != nil {
+		return nil, err
+	}
+	a.mu.Lock()
+	a.moveTables(s, moved)
+	a.led.sinceFold = 0
+	drop := a.unneeded(s.id.String())
+	a.mu.Unlock()
+	for _, h := range drop {
+		tctx, cancel := context.WithTimeout(ctx, cleanupTime)
+		if err := h.m.Store.Delete(tctx, h.path); err != nil && !errors.Is(err, storage.ErrNotExist) {
+			a.log.Debug("old ledger segment stays", "drive", h.m.label(), "err", err)
+		}
+		cancel()
+	}
+	return ms, nil
+}
+
+// moving tells which sources' checksums move into a checkpoint: those of small segments, and of segments most of
+// whose checksums nobody uses. The caller holds mu.
+func (a *Array) moving() []bool {
+	moves := make([]bool, len(a.led.sources))
+	for no, live := range a.led.tableBytes() {
+		f := a.led.files[a.led.sources[no]]
+		moves[no] = no != pendingSource && f != nil && (f.size < smallSegment || live < f.size/2)
+	}
+	return moves
+}
+
+// sourceAt is where a fact's checksums are.
+type sourceAt struct{ src, off uint32 }
+
+// foldFacts fills a checkpoint with the registry and the committed facts. It returns where checksums moved to.
+func (a *Array) foldFacts(ctx context.Context, s *segment, moves []bool) (map[sourceAt]uint32, error) {
+	a.mu.RLock()
+	s.records = append(s.records, record{kind: surviveRecord, survive: a.led.survive})
+	for id, d := range a.led.drives {
+		s.records = append(s.records, record{kind: driveRecord, id: id, label: d.label, removed: d.removed})
+	}
+	slices.SortFunc(s.records[1:], func(x, y record) int { return slices.Compare([]byte(x.id), []byte(y.id)) })
+	facts := a.committedFacts()
+	a.mu.RUnlock()
+	moved := make(map[sourceAt]uint32)
+	drives := make(map[driveNo]driveNo)
+	sources := make(map[uint32]int)
+	for _, cf := range facts {
+		e := cf.entry
+		a.mu.RLock()
+		p := a.led.places[e.place]
+		f := fact{name: cf.name, shape: a.led.shapeOf(e), source: a.led.sources[e.src], off: e.off, sum: e.sum}
+		rec := record{kind: factRecord, name: cf.name, size: int64(e.size), place: s.place(a.led.tables, p, drives), off: e.off, sum: e.sum}
+		a.mu.RUnlock()
+		if int(e.src) < len(moves) && moves[e.src] {
+			table, err := a.table(ctx, f)
+			if err != nil {
+				return nil, err
+			}
+			rec.off = uint32(len(s.tables))
+			s.tables = append(s.tables, table...)
+			moved[sourceAt{e.src, e.off}] = rec.off
+		} else {
+			if sources[e.src] == 0 {
+				s.sources = append(s.sources, f.source)
+				sources[e.src] = len(s.sources)
+			}
+			rec.source = sources[e.src]
+		}
+		s.records = append(s.records, rec)
+	}
+	return moved, nil
+}
+
+type committedFact struct {
+	name  string
+	entry entry
+}
+
+// committedFacts lists what the ledger says now, in name order, without what is pending. The caller holds mu.
+func (a *Array) committedFacts() []committedFact {
+	old := make(map[string][]entry)
+	for _, r := range a.pending {
+		if r.kind == factRecord && !r.dropped {
+			old[r.name] = r.old
+		}
+	}
+	var facts []committedFact
+	for _, name := range a.led.idx.names("") {
+		es, replaced := old[name]
+		if !replaced {
+			es = a.led.idx.chain(name)
+		}
+		for _, e := range es {
+			if e.src != pendingSource {
+				facts = append(facts, committedFact{name, e})
+			}
+		}
+	}
+	return facts
+}
+
+// moveTables points facts at their checksums' new place. The caller holds mu.
+func (a *Array) moveTables(s *segment, moved map[sourceAt]uint32) {
+	src := a.led.source(s.id.String())
+	move := func(e *entry) {
+		if off, ok := moved[sourceAt{e.src, e.off}]; ok && e.src != pendingSource {
+			e.src, e.off = src, off
+		}
+	}
+	for i := range a.led.idx.entries {
+		move(&a.led.idx.entries[i])
+	}
+	for _, r := range a.pending {
+		for i := range r.old {
+			move(&r.old[i])
+		}
+	}
+}
+
+// unneeded forgets the segments that a new checkpoint makes superfluous, and returns their files. The caller holds mu.
+func (a *Array) unneeded(checkpoint string) []holder {
+	live := make(map[string]bool)
+	for no, n := range a.led.tableBytes() {
+		live[a.led.sources[no]] = n > 0
+	}
+	for _, r := range a.pending {
+		for _, e := range r.old {
+			live[a.led.sources[e.src]] = true
+		}
+	}
+	var drop []holder
+	for name, f := range a.led.files {
+		if name == checkpoint || live[name] || f.id.counter > a.led.covers[f.id.session] {
+			continue
+		}
+		for _, h := range append(slices.Clone(f.holders), f.bad...) {
+			if h.m.up() {
+				drop = append(drop, h)
+			}
+		}
+		delete(a.led.files, name)
+	}
+	return drop
+}

@@ -1,0 +1,134 @@
+package array
+
+import (
+	"encoding/hex"
+	"slices"
+	"strings"
+)
+
+// sealedDirs are where restic keeps blobs that are named by their hash (restic, doc/design.rst, "Repository Layout").
+// Their names are kept in binary, in memory and in the ledger: 33 bytes and not 73. The order is part of the format.
+var sealedDirs = [...]string{1: "data/", 2: "index/", 3: "snapshots/", 4: "keys/"}
+
+// sealedName is a name in one of sealedDirs.
+type sealedName struct {
+	dir  uint8
+	hash [32]byte
+}
+
+// seal returns the binary form of a name, if it has one.
+func seal(name string) (s sealedName, ok bool) {
+	for i := 1; i < len(sealedDirs); i++ {
+		rest, found := strings.CutPrefix(name, sealedDirs[i])
+		if !found {
+			continue
+		}
+		if i == 1 { // data/ab/abcd…
+			if len(rest) != 3+64 || rest[2] != '/' || rest[:2] != rest[3:5] {
+				return s, false
+			}
+			rest = rest[3:]
+		}
+		if len(rest) != 64 {
+			return s, false
+		}
+		if _, err := hex.Decode(s.hash[:], []byte(rest)); err != nil || strings.ContainsAny(rest, "ABCDEF") {
+			return sealedName{}, false
+		}
+		s.dir = uint8(i)
+		return s, true
+	}
+	return s, false
+}
+
+func (s sealedName) String() string {
+	h := hex.EncodeToString(s.hash[:])
+	if s.dir == 1 {
+		h = h[:2] + "/" + h
+	}
+	return sealedDirs[s.dir] + h
+}
+
+// entry is a fact as it is kept in memory for each blob: 24 bytes. Checksums stay in the ledger.
+type entry struct {
+	size  uint32 // bytes; maxSize fits
+	place uint32 // in tables.places
+	src   uint32 // in tables.sources: the segment that holds the checksums; pendingSource while in memory only
+	off   uint32 // of the checksums in that segment's table section
+	sum   uint32 // CRC-32C of the checksums
+	next  uint32 // another fact of the same blob, from a fork, 0 if none
+}
+
+// index knows the facts of every live blob by its name, in about 90 bytes each. It is not safe for concurrent use.
+type index struct {
+	sealed  map[sealedName]uint32
+	other   map[string]uint32
+	entries []entry // 0 is none. Deleted ones stay until the ledger is loaded again.
+}
+
+func newIndex() *index {
+	return &index{sealed: make(map[sealedName]uint32), other: make(map[string]uint32), entries: make([]entry, 1)}
+}
+
+func (x *index) len() int { return len(x.sealed) + len(x.other) }
+
+// get returns the number of a blob's first entry, 0 if there is none.
+func (x *index) get(name string) uint32 {
+	if s, ok := seal(name); ok {
+		return x.sealed[s]
+	}
+	return x.other[name]
+}
+
+// chain returns all entries of a blob.
+func (x *index) chain(name string) []entry {
+	var es []entry
+	for i := x.get(name); i != 0; i = x.entries[i].next {
+		es = append(es, x.entries[i])
+	}
+	return es
+}
+
+// set makes es the facts of a blob; without any the blob is gone. It returns the number of the first.
+func (x *index) set(name string, es ...entry) uint32 {
+	var first uint32
+	for _, e := range slices.Backward(es) {
+		e.next = first
+		x.entries = append(x.entries, e)
+		first = uint32(len(x.entries) - 1)
+	}
+	if s, ok := seal(name); ok {
+		setOrDelete(x.sealed, s, first)
+	} else {
+		setOrDelete(x.other, strings.Clone(name), first)
+	}
+	return first
+}
+
+func setOrDelete[K comparable](m map[K]uint32, k K, v uint32) {
+	if v == 0 {
+		delete(m, k)
+	} else {
+		m[k] = v
+	}
+}
+
+// names returns the blobs with a prefix, sorted.
+func (x *index) names(prefix string) []string {
+	var names []string
+	for s := range x.sealed {
+		if dir := sealedDirs[s.dir]; !strings.HasPrefix(dir, prefix) && !strings.HasPrefix(prefix, dir) {
+			continue // without spelling the name out
+		}
+		if name := s.String(); strings.HasPrefix(name, prefix) {
+			names = append(names, name)
+		}
+	}
+	for name := range x.other {
+		if strings.HasPrefix(name, prefix) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}

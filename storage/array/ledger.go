@@ -1,0 +1,352 @@
+package array
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"phonebackupbox/storage"
+)
+
+const (
+	ledgerDir = "ledger/"
+	// copyDir holds a second copy of each segment where there is only one drive to write to, against bad sectors.
+	copyDir = "ledger-copy/"
+	// maxSegments bounds how many segments a ledger may list on one drive.
+	maxSegments = 1 << 20
+)
+
+// holder is a file on a member.
+type holder struct {
+	m    *member
+	path string
+}
+
+// ledgerFile is one segment and where it is.
+type ledgerFile struct {
+	id      segmentID
+	size    int64 // of the first copy listed, bytes
+	holders []holder
+	bad     []holder // copies found damaged
+	// needed segments are kept on every member: those that a replay reads, and those whose checksums facts name.
+	needed bool
+}
+
+// ledger is what the members' ledgers say together.
+type ledger struct {
+	*tables
+	*view
+	array      [16]byte
+	files      map[string]*ledgerFile
+	heads      []parent // segments that nothing was written after; several after a fork
+	covers     map[[16]byte]uint64
+	highest    uint64 // count in use
+	sinceFold  int    // segments since the last checkpoint
+	incomplete bool
+}
+
+// loader reads ledgers.
+type loader struct {
+	a    *Array
+	l    *ledger
+	read map[string]*segment // nil where no copy is good
+}
+
+// loadLedger reads the ledgers of all members and replays them. It lists no data.
+func (a *Array) loadLedger(ctx context.Context, members []*member) (*ledger, error) {
+	l := &ledger{
+		tables: newTables(),
+		files:  make(map[string]*ledgerFile),
+		covers: make(map[[16]byte]uint64),
+	}
+	if err := l.list(ctx, members); err != nil {
+		return nil, err
+	}
+	ld := &loader{a: a, l: l, read: make(map[string]*segment)}
+	fresh, err := ld.uncovered(ctx)
+	if err != nil {
+		return nil, err
+	}
+	heads := headsOf(fresh)
+	if len(heads) == 0 {
+		return nil, fmt.Errorf("array: %w on the drives given", ErrNoLedger)
+	}
+	for i, head := range heads {
+		v, err := ld.replay(ctx, head)
+		if err != nil {
+			return nil, err
+		}
+		if i == 0 {
+			l.view = v
+		} else {
+			l.view.union(l.tables, v)
+		}
+		l.heads = append(l.heads, parent{head.id, head.hash})
+	}
+	l.array = heads[0].array
+	ld.finish()
+	return l, nil
+}
+
+// list collects the members' segments by name.
+func (l *ledger) list(ctx context.Context, members []*member) error {
+	found := make([][]found, len(members))
+	errs := make([]error, len(members))
+	var wg sync.WaitGroup
+	for i, m := range members {
+		wg.Go(func() { found[i], errs[i] = listLedger(ctx, m) })
+	}
+	wg.Wait()
+	for i, m := range members {
+		if errs[i] != nil {
+			m.fail(fmt.Errorf("ledger: %w", errs[i]))
+			if ctx.Err() != nil {
+				return fmt.Errorf("array: open: %w", errs[i])
+			}
+		}
+		for _, f := range found[i] {
+			file := l.files[f.id.String()]
+			if file == nil {
+				file = &ledgerFile{id: f.id, size: f.size}
+				l.files[f.id.String()] = file
+			}
+			file.holders = append(file.holders, holder{m, f.path})
+			l.highest = max(l.highest, f.id.counter)
+		}
+	}
+	return nil
+}
+
+// found is a segment in a listing.
+type found struct {
+	id   segmentID
+	path string
+	size int64
+}
+
+func listLedger(ctx context.Context, m *member) ([]found, error) {
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
+	var fs []found
+	for _, dir := range []string{ledgerDir, copyDir} {
+		for info, err := range m.Store.List(ctx, dir) {
+			if err != nil {
+				return fs, err
+			}
+			if id, ok := parseSegmentID(strings.TrimPrefix(info.Name, dir)); ok && id.counter < 1<<48 {
+				fs = append(fs, found{id, info.Name, info.Size})
+			}
+			if len(fs) > maxSegments {
+				return fs, fmt.Errorf("array: more than %d ledger segments: %w", maxSegments, storage.ErrCorrupt)
+			}
+		}
+	}
+	return fs, nil
+}
+
+// uncovered reads, newest first, every segment that no newer checkpoint contains.
+func (ld *loader) uncovered(ctx context.Context) ([]*segment, error) {
+	files := make([]*ledgerFile, 0, len(ld.l.files))
+	for _, f := range ld.l.files {
+		files = append(files, f)
+	}
+	slices.SortFunc(files, func(a, b *ledgerFile) int { return strings.Compare(b.id.String(), a.id.String()) })
+	var fresh []*segment
+	for _, f := range files {
+		if f.id.counter <= ld.l.covers[f.id.session] {
+			continue
+		}
+		s, err := ld.segment(ctx, f.id.String())
+		if err != nil {
+			return nil, err
+		}
+		if s == nil {
+			continue // torn, or damaged: replay will tell
+		}
+		if len(fresh) > 0 && fresh[0].array != s.array {
+			return nil, fmt.Errorf("array: drive %s: %w", f.holders[0].m.label(), ErrForeign)
+		}
+		fresh = append(fresh, s)
+		for _, c := range s.covers {
+			ld.l.covers[c.session] = max(ld.l.covers[c.session], c.upTo)
+		}
+	}
+	return fresh, nil
+}
+
+// headsOf returns the segments that none of the others was written after.
+func headsOf(fresh []*segment) []*segment {
+	after := make(map[segmentID]bool)
+	for _, s := range fresh {
+		for _, p := range s.parents {
+			after[p.id] = true
+		}
+	}
+	var heads []*segment
+	for _, s := range fresh {
+		if !after[s.id] {
+			heads = append(heads, s)
+		}
+	}
+	return heads
+}
+
+// segment reads one segment from whichever copy is good. It returns nil if none is.
+func (ld *loader) segment(ctx context.Context, name string) (*segment, error) {
+	if s, ok := ld.read[name]; ok {
+		return s, nil
+	}
+	ld.read[name] = nil
+	f := ld.l.files[name]
+	if f == nil {
+		return nil, nil
+	}
+	for _, h := range slices.Clone(f.holders) {
+		s, err := readSegment(ctx, h, name)
+		if err == nil {
+			ld.read[name] = s
+			return s, nil
+		}
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("array: ledger: %w", err)
+		}
+		if errors.Is(err, errSegment) {
+			f.markBad(h)
+		} else {
+			h.m.fail(err)
+		}
+	}
+	return nil, nil
+}
+
+// markBad moves a copy from the good to the damaged ones.
+func (f *ledgerFile) markBad(h holder) {
+	f.holders = slices.DeleteFunc(slices.Clone(f.holders), func(o holder) bool { return o == h })
+	f.bad = append(f.bad, h)
+}
+
+// readSegment reads header and facts of a segment file.
+func readSegment(ctx context.Context, h holder, name string) (*segment, error) {
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
+	info, err := h.m.Store.Stat(ctx, h.path)
+	if err != nil {
+		return nil, fmt.Errorf("array: ledger: %w", err)
+	}
+	head := make([]byte, headerLen)
+	if info.Size < headerLen {
+		return nil, fmt.Errorf("%w: %d bytes", errSegment, info.Size)
+	}
+	if _, err := h.m.Store.Get(ctx, h.path, 0, head); err != nil {
+		return nil, fmt.Errorf("array: ledger: %w", err)
+	}
+	_, factsLen, _, err := parseHeader(head, info.Size)
+	if err != nil {
+		return nil, fmt.Errorf("array: ledger %s: %w", name, err)
+	}
+	b := make([]byte, headerLen+factsLen) // at most the file's size, which is at most storage.MaxBlob
+	if _, err := h.m.Store.Get(ctx, h.path, 0, b); err != nil {
+		return nil, fmt.Errorf("array: ledger: %w", err)
+	}
+	s, err := parseSegment(b, info.Size)
+	if err != nil {
+		return nil, fmt.Errorf("array: ledger %s: %w", name, err)
+	}
+	if s.id.String() != name {
+		return nil, fmt.Errorf("array: ledger %s: %w: is %s", name, errSegment, s.id)
+	}
+	return s, nil
+}
+
+// replay computes what a head says: from it back to a checkpoint or the beginning, and forward again. Where a segment
+// is missing, the ledger is incomplete.
+func (ld *loader) replay(ctx context.Context, head *segment) (*view, error) {
+	var chain []*segment
+	for s := head; ; {
+		chain = append(chain, s)
+		ld.need(s.id.String())
+		if s.id.folded || len(s.parents) == 0 {
+			break
+		}
+		p := s.parents[0]
+		next, err := ld.segment(ctx, p.id.String())
+		if err != nil {
+			return nil, err
+		}
+		// Counts fall from child to parent, so this ends.
+		if next == nil || next.hash != p.hash || next.id.counter >= s.id.counter {
+			ld.l.incomplete = true
+			break
+		}
+		s = next
+	}
+	ld.l.sinceFold = max(ld.l.sinceFold, len(chain))
+	v := newView()
+	for _, s := range slices.Backward(chain) {
+		v.apply(ld.l.tables, s)
+	}
+	return v, nil
+}
+
+func (ld *loader) need(name string) {
+	if f := ld.l.files[name]; f != nil {
+		f.needed = true
+	}
+}
+
+// finish marks the segments that hold checksums of live facts as needed, and what this ledger contains as covered.
+func (ld *loader) finish() {
+	for no, n := range ld.l.tableBytes() {
+		if n > 0 {
+			ld.need(ld.l.sources[no])
+		}
+	}
+	for _, s := range ld.read {
+		if s != nil {
+			ld.l.cover(s.id)
+		}
+	}
+}
+
+func (l *ledger) cover(id segmentID) {
+	l.covers[id.session] = max(l.covers[id.session], id.counter)
+}
+
+// tableBytes counts the bytes of live checksums in each source.
+func (l *ledger) tableBytes() []int64 {
+	n := make([]int64, len(l.sources))
+	count := func(i uint32) {
+		for ; i != 0; i = l.idx.entries[i].next {
+			e := l.idx.entries[i]
+			n[e.src] += int64(l.shapeOf(e).tableLen()) + 1 // a blob without bytes has no checksums, and a source
+		}
+	}
+	for _, i := range l.idx.sealed {
+		count(i)
+	}
+	for _, i := range l.idx.other {
+		count(i)
+	}
+	return n
+}
+
+func (l *ledger) shapeOf(e entry) shape {
+	p := l.places[e.place]
+	return shape{int64(e.size), p.k, p.m, p.parity != nowhere}
+}
+
+// coverList is covers in an order that does not change.
+func (l *ledger) coverList() []cover {
+	cs := make([]cover, 0, len(l.covers))
+	for s, n := range l.covers {
+		cs = append(cs, cover{s, n})
+	}
+	slices.SortFunc(cs, func(a, b cover) int {
+		return cmp.Or(cmp.Compare(a.upTo, b.upTo), slices.Compare(a.session[:], b.session[:]))
+	})
+	return cs
+}

@@ -1,0 +1,405 @@
+package array
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"phonebackupbox/storage"
+)
+
+// pendingRecord is a ledger record that no Sync has committed.
+type pendingRecord struct {
+	kind recordKind
+	name string
+	size int64
+
+	place   placement
+	table   []byte
+	entry   uint32
+	dropped bool    // deleted or replaced again before it was committed
+	old     []entry // committed facts that it takes the place of
+
+	drive, label string
+	removed      bool
+	survive      int
+}
+
+// Timeouts of writing to a drive: a sleeping disk spins up, a slow stick writes 1 MB/s.
+const (
+	writeBase   = 30 * time.Second
+	writePerMiB = time.Second
+	cleanupTime = 10 * time.Second
+)
+
+func writeTimeout(size int64) time.Duration {
+	return writeBase + time.Duration(size>>20)*writePerMiB
+}
+
+// Put implements storage.Store. Where drives fail or are full, the blob goes to the others, as protected as they
+// allow; Health tells. It fails only if no drive takes it.
+func (a *Array) Put(ctx context.Context, name string, p []byte) error {
+	if err := cmp.Or(checkName("put", name), ctx.Err()); err != nil {
+		return err
+	}
+	if len(p) > maxSize {
+		return fmt.Errorf("array: put %s: %d bytes are more than %d: %w", name, len(p), maxSize, errName)
+	}
+	a.change.RLock()
+	defer a.change.RUnlock()
+	if err := a.names.acquire(ctx, name); err != nil {
+		return fmt.Errorf("array: put %s: %w", name, err)
+	}
+	defer a.names.release(name)
+	if err := a.put(ctx, name, p); err != nil {
+		return fmt.Errorf("array: put %s: %w", name, err)
+	}
+	return nil
+}
+
+func (a *Array) put(ctx context.Context, name string, p []byte) error {
+	a.mu.RLock()
+	incomplete := a.led.incomplete
+	a.mu.RUnlock()
+	if incomplete {
+		return fmt.Errorf("the ledger is damaged; attach the other drives: %w", storage.ErrUnavailable)
+	}
+	for _, f := range a.facts(name) {
+		same, err := a.same(ctx, f, p)
+		if err != nil {
+			return err
+		}
+		if !same {
+			return storage.ErrExist
+		}
+		if f.present() >= f.k {
+			return nil
+		}
+		// Known, but its holders are away: a Put promises that it can be read now.
+	}
+	place, table, err := a.spread(ctx, name, p, nil)
+	if err != nil {
+		return err
+	}
+	a.insert(name, int64(len(p)), place, table)
+	return nil
+}
+
+// same compares p with a blob's checksums.
+func (a *Array) same(ctx context.Context, f fact, p []byte) (bool, error) {
+	if int64(len(p)) != f.size {
+		return false, nil
+	}
+	table, err := a.table(ctx, f)
+	if err != nil {
+		return false, err
+	}
+	for i := range f.k {
+		at := int64(i) * f.stripe()
+		sums := a.coders.sums(nil, p[at:][:f.shardLen(i)], blockSize)
+		if !bytes.Equal(sums, table[f.tableAt(i):][:len(sums)]) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// insert makes a blob known that is on its drives, in place of what was known before. Files of the earlier facts that
+// the new one does not use are deleted after the next Sync.
+func (a *Array) insert(name string, size int64, place placement, table []byte) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	r := &pendingRecord{kind: factRecord, name: name, size: size, place: place, table: table}
+	stale := a.retire(name, r)
+	r.entry = a.led.idx.set(name, entry{size: uint32(size), place: a.led.place(place), src: pendingSource, sum: a.coders.sum(table)})
+	a.held[r.entry] = r
+	a.pending = append(a.pending, r)
+	f := a.fact(name, r.entry)
+	for _, h := range stale {
+		a.removals[h] = name
+	}
+	for _, h := range append(slices.Clone(f.files), f.side) {
+		delete(a.removals, h)
+		delete(a.damage, h)
+	}
+}
+
+// retire forgets what is known of a blob and returns its files. Committed facts are remembered in r. The caller holds
+// mu.
+func (a *Array) retire(name string, r *pendingRecord) []holder {
+	var files []holder
+	for i := a.led.idx.get(name); i != 0; i = a.led.idx.entries[i].next {
+		f := a.fact(name, i)
+		for _, h := range append(slices.Clone(f.files), f.side) {
+			if h.m != nil {
+				files = append(files, h)
+			}
+		}
+		if p := a.held[i]; p != nil {
+			p.dropped = true
+			r.old = append(r.old, p.old...)
+			delete(a.held, i)
+		} else {
+			e := a.led.idx.entries[i]
+			e.next = 0
+			r.old = append(r.old, e)
+		}
+	}
+	return files
+}
+
+// Delete implements storage.Store. The blob is gone at once; its files go after the next Sync has recorded that.
+func (a *Array) Delete(ctx context.Context, name string) error {
+	if err := cmp.Or(checkName("delete", name), ctx.Err()); err != nil {
+		return err
+	}
+	a.change.RLock()
+	defer a.change.RUnlock()
+	if err := a.names.acquire(ctx, name); err != nil {
+		return fmt.Errorf("array: delete %s: %w", name, err)
+	}
+	defer a.names.release(name)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.led.idx.get(name) == 0 || a.led.incomplete {
+		return fmt.Errorf("array: delete %s: %w", name, a.unknown())
+	}
+	r := &pendingRecord{kind: tombstoneRecord, name: name}
+	for _, h := range a.retire(name, r) {
+		a.removals[h] = name
+	}
+	a.led.idx.set(name)
+	a.pending = append(a.pending, r)
+	return nil
+}
+
+// part is one file to write.
+type part struct {
+	no   driveNo
+	m    *member
+	path string
+	data []byte
+}
+
+// spread writes a blob's files to drives and returns where they are and their checksums. Drives that fail are left
+// out; avoid holds those not to use.
+func (a *Array) spread(ctx context.Context, name string, p []byte, avoid map[driveNo]error) (placement, []byte, error) {
+	if len(p) >= smallBlob {
+		select {
+		case a.encode <- struct{}{}:
+			defer func() { <-a.encode }()
+		case <-ctx.Done():
+			return placement{}, nil, ctx.Err()
+		}
+	}
+	if avoid == nil {
+		avoid = make(map[driveNo]error)
+	}
+	written := make(map[holder]bool)
+	for {
+		place, err := a.plan(ctx, int64(len(p)), avoid)
+		if err != nil {
+			a.discard(ctx, name, written)
+			return placement{}, nil, err
+		}
+		parts, table, err := a.parts(name, p, place)
+		if err != nil {
+			return placement{}, nil, err
+		}
+		failed := a.write(ctx, parts, written)
+		if err := ctx.Err(); err != nil {
+			a.discard(ctx, name, written)
+			return placement{}, nil, err
+		}
+		if len(failed) == 0 {
+			for _, part := range parts {
+				delete(written, holder{part.m, part.path})
+			}
+			a.discard(ctx, name, written)
+			return place, table, nil
+		}
+		for no, err := range failed {
+			avoid[no] = err
+		}
+	}
+}
+
+// plan chooses drives for a blob of some size.
+func (a *Array) plan(ctx context.Context, size int64, avoid map[driveNo]error) (placement, error) {
+	a.mu.RLock()
+	var c []candidate
+	var stores []*member
+	for _, m := range a.writers() {
+		if no, ok := a.led.driveNos[m.ID]; ok && avoid[no] == nil && !a.draining[m.ID] {
+			c = append(c, candidate{no, 1 << 60})
+			stores = append(stores, m)
+		}
+	}
+	a.mu.RUnlock()
+	for i, m := range stores { // without the lock: a drive may be slow to say
+		if s, ok := m.Store.(storage.Spacer); ok {
+			space, err := s.Space(ctx)
+			if err != nil {
+				m.fail(err)
+			}
+			c[i].free = space.Free
+		}
+	}
+	c = slices.DeleteFunc(c, func(c candidate) bool { return c.free <= 0 && size > 0 })
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(stores) == 0 {
+		return placement{}, a.nobody(avoid)
+	}
+	slices.SortStableFunc(c, func(x, y candidate) int { return cmp.Compare(y.free, x.free) })
+	a.turn++
+	place, ok := choose(size, a.led.survive, c, a.turn)
+	if !ok {
+		return placement{}, storage.ErrFull
+	}
+	return place, nil
+}
+
+// nobody says why there is no drive to write to. The caller holds mu.
+func (a *Array) nobody(avoid map[driveNo]error) error {
+	var errs []error
+	for _, err := range avoid {
+		errs = append(errs, err)
+	}
+	for _, m := range a.members {
+		if err := m.down.Load(); err != nil {
+			errs = append(errs, fmt.Errorf("drive %s: %w", m.label(), *err))
+		}
+	}
+	why := storage.ErrUnavailable
+	for _, kind := range []error{storage.ErrReadOnly, storage.ErrFull} { // full counts most: room can be made
+		if errors.Is(errors.Join(errs...), kind) {
+			why = kind
+		}
+	}
+	return fmt.Errorf("no drive to write to: %w (%v)", why, errors.Join(errs...))
+}
+
+// parts cuts a blob into files.
+func (a *Array) parts(name string, p []byte, place placement) ([]part, []byte, error) {
+	s := shape{int64(len(p)), place.k, place.m, place.parity != nowhere}
+	parts := a.partsOf(name, s, place)
+	if s.k > 1 {
+		parity := make([][]byte, s.m)
+		for i := range parity {
+			parity[i] = make([]byte, s.stripe())
+		}
+		table, err := a.coders.encode(p, s, parity)
+		if err != nil {
+			return nil, nil, err
+		}
+		for i := range parts {
+			if i < s.k {
+				parts[i].data = p[min(int64(i)*s.stripe(), s.size):][:s.shardLen(i)]
+			} else {
+				parts[i].data = parity[i-s.k]
+			}
+		}
+		return parts, table, nil
+	}
+	table := a.coders.sums(nil, p, blockSize)
+	for i := range place.holders {
+		parts[i].data = p
+	}
+	if s.side {
+		side, err := a.coders.encodeSide(p)
+		if err != nil {
+			return nil, nil, err
+		}
+		parts[len(place.holders)].data = side
+		table = a.coders.sums(table, side, sectorShape(s.size).block)
+	}
+	return parts, table, nil
+}
+
+// partsOf names the files of a blob, shards or copies first, then the side parity.
+func (a *Array) partsOf(name string, s shape, place placement) []part {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	var parts []part
+	for i, no := range place.holders {
+		parts = append(parts, part{no: no, m: a.member(no), path: s.path(name, i)})
+	}
+	if s.side {
+		parts = append(parts, part{no: place.parity, m: a.member(place.parity), path: parityPath(name)})
+	}
+	return parts
+}
+
+// write puts parts on their drives, all at once, and returns the drives that failed. It adds to written what may be
+// there now.
+func (a *Array) write(ctx context.Context, parts []part, written map[holder]bool) map[driveNo]error {
+	errs := make([]error, len(parts))
+	var wg sync.WaitGroup
+	for i, p := range parts {
+		written[holder{p.m, p.path}] = true
+		wg.Go(func() { errs[i] = a.writeFile(ctx, p.m, p.path, p.data) })
+	}
+	wg.Wait()
+	failed := make(map[driveNo]error)
+	for i, p := range parts {
+		if errs[i] == nil {
+			continue
+		}
+		failed[p.no] = fmt.Errorf("drive %s: %w", p.m.label(), errs[i])
+		if ctx.Err() == nil && !errors.Is(errs[i], storage.ErrFull) {
+			p.m.fail(errs[i])
+		}
+	}
+	return failed
+}
+
+// writeFile puts a file on a drive. Whatever else has that name is a left-over of a crash, or damaged: it goes.
+func (a *Array) writeFile(ctx context.Context, m *member, path string, data []byte) error {
+	if m == nil {
+		return storage.ErrUnavailable
+	}
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout(int64(len(data))))
+	defer cancel()
+	err := m.Store.Put(ctx, path, data)
+	if errors.Is(err, storage.ErrExist) {
+		if err := m.Store.Delete(ctx, path); err != nil {
+			return err
+		}
+		err = m.Store.Put(ctx, path, data)
+	}
+	return err
+}
+
+// discard deletes files of a Put that went elsewhere or failed, but for those that the blob's older facts name. What it
+// cannot delete, Repair finds.
+func (a *Array) discard(ctx context.Context, name string, files map[holder]bool) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTime)
+	defer cancel()
+	claimed := a.claimed(name)
+	for h := range files {
+		if h.m == nil || claimed[h] {
+			continue
+		}
+		if err := h.m.Store.Delete(ctx, h.path); err != nil && !errors.Is(err, storage.ErrNotExist) {
+			a.log.Debug("left-over file stays until the next repair", "drive", h.m.label(), "err", err)
+		}
+	}
+}
+
+// claimed returns the files that belong to a blob.
+func (a *Array) claimed(name string) map[holder]bool {
+	c := make(map[holder]bool)
+	for _, f := range a.facts(name) {
+		for _, h := range f.files {
+			c[h] = true
+		}
+		c[f.side] = true
+	}
+	return c
+}

@@ -1,0 +1,121 @@
+package array
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"phonebackupbox/storage"
+)
+
+// Parity against bad sectors, for blobs of which there is one copy: the blob's own blocks are the data shards, and a
+// file beside it holds parity blocks, one for sixteen. Blocks take turns over the groups, so that a damaged run of
+// neighbours is shared by all groups.
+
+const (
+	// groupBlocks is the most data blocks of a group; with its parity it must stay within GF(2⁸)'s 256.
+	groupBlocks = 128
+	// sideShare is how many data blocks there are to a parity block.
+	sideShare = 16
+)
+
+// sectors describes the side parity of a blob.
+type sectors struct {
+	size   int64 // of the blob, bytes
+	block  int   // bytes: blockSize, or all of a smaller blob
+	data   int   // blocks
+	groups int
+}
+
+func sectorShape(size int64) sectors {
+	n := blocks(size)
+	return sectors{size: size, block: int(min(size, blockSize)), data: n, groups: (n + groupBlocks - 1) / groupBlocks}
+}
+
+// members is how many data blocks group g has: those whose number leaves g when divided by groups.
+func (s sectors) members(g int) int { return (s.data - g + s.groups - 1) / s.groups }
+
+// parityOf is how many parity blocks group g has.
+func (s sectors) parityOf(g int) int { return (s.members(g) + sideShare - 1) / sideShare }
+
+// parityAt is the number of group g's first parity block in the side file.
+func (s sectors) parityAt(g int) int {
+	n := 0
+	for i := range g {
+		n += s.parityOf(i)
+	}
+	return n
+}
+
+func (s sectors) parityBlocks() int { return s.parityAt(s.groups) }
+
+// parityLen is the length of the side file, in bytes.
+func (s sectors) parityLen() int64 { return int64(s.parityBlocks()) * int64(s.block) }
+
+// blockLen is how many bytes data block b has.
+func (s sectors) blockLen(b int) int { return int(min(int64(s.block), s.size-int64(b)*blockSize)) }
+
+// encodeSide computes the side file of a blob.
+func (c *coders) encodeSide(p []byte) ([]byte, error) {
+	s := sectorShape(int64(len(p)))
+	side := make([]byte, s.parityLen())
+	for g := range s.groups {
+		group := make([][]byte, 0, groupBlocks+groupBlocks/sideShare)
+		for b := g; b < s.data; b += s.groups {
+			block := p[b*blockSize:][:s.blockLen(b)]
+			if len(block) < s.block {
+				block = append(make([]byte, 0, s.block), block...)[:s.block]
+			}
+			group = append(group, block)
+		}
+		for i := range s.parityOf(g) {
+			group = append(group, side[(s.parityAt(g)+i)*s.block:][:s.block])
+		}
+		e, err := c.get(s.members(g), s.parityOf(g))
+		if err != nil {
+			return nil, err
+		}
+		if err := e.Encode(group); err != nil {
+			return nil, err
+		}
+	}
+	return side, nil
+}
+
+// rebuildSide computes data block want of a blob from the good blocks of its group. read returns data block b, or,
+// from s.data on, a block of the side file, verified, or an error.
+func (c *coders) rebuildSide(s sectors, want int, read func(b int) ([]byte, error)) ([]byte, error) {
+	g := want % s.groups
+	group := make([][]byte, s.members(g)+s.parityOf(g))
+	var errs []error
+	for i := range group {
+		b := g + i*s.groups
+		if i >= s.members(g) {
+			b = s.data + s.parityAt(g) + i - s.members(g)
+		} else if b == want {
+			continue
+		}
+		block, err := read(b)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		group[i] = append(make([]byte, 0, s.block), block...)[:s.block]
+	}
+	if len(errs) >= s.parityOf(g) { // the wanted block is missing too
+		return nil, fmt.Errorf("array: %d blocks of %d are bad: %w: %w", len(errs)+1, len(group), storage.ErrCorrupt, errors.Join(errs...))
+	}
+	e, err := c.get(s.members(g), s.parityOf(g))
+	if err != nil {
+		return nil, err
+	}
+	need := make([]bool, s.members(g))
+	need[want/s.groups] = true
+	if err := e.ReconstructSome(group, need); err != nil {
+		return nil, fmt.Errorf("array: %w: %w", storage.ErrCorrupt, err)
+	}
+	return group[want/s.groups][:s.blockLen(want)], nil
+}
+
+// sumAt reads checksum i of a table.
+func sumAt(table []byte, i int) uint32 { return binary.LittleEndian.Uint32(table[4*i:]) }

@@ -1,0 +1,172 @@
+package array
+
+import (
+	"slices"
+)
+
+// pendingSource is the source number of checksums that are in memory only, until a Sync.
+const pendingSource = 0
+
+// tables number what facts name again and again. Numbers only grow, until the ledger is loaded again.
+type tables struct {
+	driveIDs []string
+	driveNos map[string]driveNo
+	places   []placement
+	placeNos map[string]uint32
+	sources  []string // names of segments; 0 is pendingSource
+	srcNos   map[string]uint32
+}
+
+func newTables() *tables {
+	return &tables{
+		driveNos: make(map[string]driveNo),
+		placeNos: make(map[string]uint32),
+		sources:  make([]string, 1),
+		srcNos:   make(map[string]uint32),
+	}
+}
+
+// drive numbers a drive; nowhere if there are too many.
+func (t *tables) drive(id string) driveNo {
+	no, ok := t.driveNos[id]
+	if !ok {
+		if len(t.driveIDs) >= maxDrives {
+			return nowhere
+		}
+		no = driveNo(len(t.driveIDs))
+		t.driveIDs = append(t.driveIDs, id)
+		t.driveNos[id] = no
+	}
+	return no
+}
+
+func (t *tables) place(p placement) uint32 {
+	key := p.key()
+	no, ok := t.placeNos[key]
+	if !ok {
+		no = uint32(len(t.places))
+		p.holders = slices.Clone(p.holders)
+		t.places = append(t.places, p)
+		t.placeNos[key] = no
+	}
+	return no
+}
+
+func (t *tables) source(name string) uint32 {
+	no, ok := t.srcNos[name]
+	if !ok {
+		no = uint32(len(t.sources))
+		t.sources = append(t.sources, name)
+		t.srcNos[name] = no
+	}
+	return no
+}
+
+// driveState is what the ledger says of a drive.
+type driveState struct {
+	label   string
+	removed bool
+}
+
+// view is what a ledger says up to some segment.
+type view struct {
+	survive int
+	drives  map[string]driveState
+	idx     *index
+}
+
+func newView() *view {
+	return &view{survive: DefaultSurvive, drives: make(map[string]driveState), idx: newIndex()}
+}
+
+// apply replays a segment. A fact takes the place of every older one of its blob; a tombstone removes them.
+func (v *view) apply(t *tables, s *segment) {
+	if s.id.folded {
+		*v = *newView()
+	}
+	nos := make([]driveNo, 256)
+	for i := range nos {
+		nos[i] = nowhere
+	}
+	for i, id := range s.drives {
+		nos[i] = t.drive(id)
+	}
+	own := t.source(s.id.String())
+	last := "" // a checkpoint may hold several facts of a blob, one after another
+	for _, r := range s.records {
+		switch r.kind {
+		case factRecord:
+			e := entry{size: uint32(r.size), src: own, off: r.off, sum: r.sum}
+			if r.source > 0 {
+				e.src = t.source(s.sources[r.source-1])
+			}
+			p := r.place
+			p.holders = make([]driveNo, len(r.place.holders))
+			for i, h := range r.place.holders {
+				p.holders[i] = nos[h]
+			}
+			p.parity = nos[r.place.parity]
+			e.place = t.place(p)
+			if s.id.folded && r.name == last {
+				v.idx.set(r.name, append(v.idx.chain(r.name), e)...)
+			} else {
+				v.idx.set(r.name, e)
+			}
+			last = r.name
+		case tombstoneRecord:
+			v.idx.set(r.name)
+		case driveRecord:
+			v.drives[r.id] = driveState{r.label, r.removed}
+		case surviveRecord:
+			v.survive = r.survive
+		}
+	}
+}
+
+// union adds what another branch of a forked ledger knows: no delete crosses a fork, and a drive that either branch
+// counts on is counted on.
+func (v *view) union(t *tables, w *view) {
+	v.survive = max(v.survive, w.survive)
+	for id, d := range w.drives {
+		if mine, ok := v.drives[id]; !ok || mine.removed {
+			v.drives[id] = d
+		}
+	}
+	for _, name := range w.idx.names("") {
+		mine := v.idx.chain(name)
+		changed := false
+		for _, e := range w.idx.chain(name) {
+			var c bool
+			mine, c = t.merge(mine, e)
+			changed = changed || c
+		}
+		if changed {
+			v.idx.set(name, mine...)
+		}
+	}
+}
+
+// merge adds a fact to those of a blob: one that says the same is left out, whole copies of the same bytes are joined.
+func (t *tables) merge(es []entry, e entry) ([]entry, bool) {
+	for i, mine := range es {
+		if mine.size != e.size || mine.sum != e.sum {
+			continue
+		}
+		if mine.place == e.place {
+			return es, false
+		}
+		p, q := t.places[mine.place], t.places[e.place]
+		if p.k == 1 && q.k == 1 && p.parity == q.parity {
+			p.holders = slices.Clone(p.holders)
+			for _, h := range q.holders {
+				if !slices.Contains(p.holders, h) {
+					p.holders = append(p.holders, h)
+				}
+			}
+			p.m = len(p.holders) - 1
+			es[i].place = t.place(p)
+			return es, true
+		}
+	}
+	return append(es, e), true
+}
