@@ -115,6 +115,13 @@ func (x *index) grow() {
 	}
 }
 
+// packCount is the number that the next pack gets.
+func (x *index) packCount() uint32 {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return uint32(len(x.packs))
+}
+
 // openPack makes a number for a pack that has no name yet.
 func (x *index) openPack() uint32 {
 	x.mu.Lock()
@@ -164,11 +171,4 @@ func (x *index) byPack(want func(num uint32) bool) map[uint32][]packedBlob {
 		}
 	}
 	return m
-}
-
-// packCount is the number of packs, lost and open ones included; numbers go from 0.
-func (x *index) packCount() int {
-	x.mu.RLock()
-	defer x.mu.RUnlock()
-	return len(x.packs)
 }

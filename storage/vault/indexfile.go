@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -141,22 +142,28 @@ type indexedPack struct {
 
 // loadIndexes reads all index files, two at a time.
 func (v *Vault) loadIndexes(ctx context.Context) error {
-	g, ctx := errgroup.WithContext(ctx)
+	var ignored atomic.Int64
+	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(2)
 	for info, err := range v.s.List(ctx, "index/") {
 		if err != nil {
 			return errors.Join(fmt.Errorf("vault: list indexes: %w", err), g.Wait())
 		}
 		g.Go(func() error {
-			err := v.loadIndex(ctx, info.Name)
+			err := v.loadIndex(gctx, info.Name)
 			if errors.Is(err, ErrDamaged) && v.o.IgnoreDamagedIndex {
 				v.o.Log.Warn("ignoring a damaged index", "name", info.Name, slog.Any("err", err))
+				ignored.Add(1)
 				return nil
 			}
 			return err
 		})
 	}
-	return g.Wait()
+	if err := g.Wait(); err != nil || ignored.Load() == 0 {
+		return err
+	}
+	v.scanned = true
+	return v.scanPacks(ctx, false)
 }
 
 // loadIndex reads one index file.
@@ -213,7 +220,8 @@ func (v *Vault) writeIndexes(ctx context.Context, nums []uint32) error {
 
 // scanPacks looks for packs that no index names: a power cut came before their index, or an index was damaged.
 // Their headers are read into the index in memory, and the next index file will name them. A pack that is not whole is left alone.
-func (v *Vault) scanPacks(ctx context.Context) error {
+// whole says that a pack is to be read and checked from beginning to end; otherwise its header must do.
+func (v *Vault) scanPacks(ctx context.Context, whole bool) error {
 	for info, err := range v.s.List(ctx, "data/") {
 		if err != nil {
 			return fmt.Errorf("vault: list packs: %w", err)
@@ -228,7 +236,13 @@ func (v *Vault) scanPacks(ctx context.Context) error {
 		if known {
 			continue
 		}
-		blobs, err := v.verifiedHeader(ctx, id, info.Size)
+		if whole {
+			err = v.checkPackHash(ctx, id, info.Size)
+		}
+		var blobs []packedBlob
+		if err == nil {
+			blobs, err = v.readHeader(ctx, id, info.Size)
+		}
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -243,13 +257,4 @@ func (v *Vault) scanPacks(ctx context.Context) error {
 		v.unindexed = append(v.unindexed, num)
 	}
 	return nil
-}
-
-// verifiedHeader reads all of a pack, checks it against its name and returns its header. What a power cut left must
-// not be trusted for its length alone.
-func (v *Vault) verifiedHeader(ctx context.Context, id hash, size int64) ([]packedBlob, error) {
-	if err := v.checkPackHash(ctx, id, size); err != nil {
-		return nil, err
-	}
-	return v.readHeader(ctx, id, size)
 }

@@ -230,3 +230,119 @@ func TestStockResticReadsWhatWeWrite(t *testing.T) {
 		t.Errorf("rewrite: %s", out)
 	}
 }
+
+// TestResticStaysCleanBesideOurs lets stock restic and us write into one repository in turn: resume records do not disturb it,
+// its snapshots are listed, its tags and rewrites lose us nothing that we need.
+func TestResticStaysCleanBesideOurs(t *testing.T) {
+	m := newMapStore()
+	v, words := newVault(t, m)
+	files := somePhone(2)
+	ours := backup(t, v, pixel, files)
+	tree, err := v.Begin(t.Context(), pixel)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := tree.Create("not/committed", 4, time.Unix(1, 0), strings.NewReader("half")); err != nil {
+		t.Fatal(err)
+	}
+	if err := tree.Close(); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	m.save(t, dir)
+	if entries, err := os.ReadDir(filepath.Join(dir, "resume")); err != nil || len(entries) == 0 {
+		t.Fatalf("no resume record to disturb restic: %v", err)
+	}
+	restic := stock(t, dir, words)
+	if out := restic("check", "--read-data"); !strings.Contains(out, "no errors were found") || strings.Contains(out, "not referenced") {
+		t.Errorf("check: %s", out)
+	}
+	if out := restic("cat", "snapshot", ours.ID); strings.Contains(out, "phonebackupbox\": {") {
+		t.Errorf("restic shows our field; it was expected to ignore it: %s", out)
+	}
+	restic("tag", "--add", "holiday", ours.ID)
+	own := t.TempDir()
+	text := strings.Repeat("stock restic compresses this. ", 100_000)
+	if err := os.WriteFile(filepath.Join(own, "text"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("text", filepath.Join(own, "link")); err != nil {
+		t.Fatal(err)
+	}
+	restic("backup", own)
+	restic("prune")
+
+	v = openVault(t, loadStore(t, dir), words)
+	list, err := v.Snapshots(t.Context())
+	if err != nil || len(list) != 2 {
+		t.Fatalf("%+v %v", list, err)
+	}
+	if s := list[0]; s.Phone != pixel.ID || s.Generation != 1 || !s.Complete || s.Files != len(files) || len(s.Tags) != 1 || s.ID == ours.ID {
+		t.Errorf("ours, tagged by restic: %+v", s)
+	}
+	fsys, err := v.FS(t.Context(), list[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	sameFiles(t, fsys, files)
+	if !list[1].Foreign {
+		t.Errorf("restic's: %+v", list[1])
+	}
+	if fsys, err = v.FS(t.Context(), list[1]); err != nil {
+		t.Fatal(err)
+	}
+	if p, err := fsys.ReadFile(strings.TrimPrefix(own, "/") + "/text"); err != nil || string(p) != text {
+		t.Errorf("restic's file: %d bytes, %v", len(p), err)
+	}
+	if link, err := fsys.ReadLink(strings.TrimPrefix(own, "/") + "/link"); err != nil || link != "text" {
+		t.Errorf("restic's link: %q, %v", link, err)
+	}
+	if s := backup(t, v, pixel, files); s.Generation != 2 {
+		t.Errorf("generation %d", s.Generation)
+	}
+}
+
+// TestStockRepositoryOpens reads a repository that stock restic made, compressed, with many files and a passphrase.
+func TestStockRepositoryOpens(t *testing.T) {
+	dir, from := t.TempDir(), t.TempDir()
+	var files []phoneFile
+	for _, f := range somePhone(3) {
+		name := filepath.Join(from, f.name)
+		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, f.data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(name, f.mtime, f.mtime); err != nil {
+			t.Fatal(err)
+		}
+		f.name = strings.TrimPrefix(name, "/")
+		files = append(files, f)
+	}
+	restic := stock(t, dir, "a passphrase")
+	restic("init")
+	restic("backup", from)
+	v, err := Open(t.Context(), loadStore(t, dir), "a passphrase", Options{ReadOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := v.Find(t.Context(), "latest")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fsys, err := v.FS(t.Context(), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sameFiles(t, fsys, files)
+	if r, err := v.Verify(t.Context(), nil); err != nil || !r.OK() {
+		t.Errorf("verify: %+v %v", r, err)
+	}
+	if _, err := v.Begin(t.Context(), pixel); err == nil {
+		t.Error("begin in a vault opened for reading")
+	}
+	if err := v.Close(); err != nil {
+		t.Error(err)
+	}
+}

@@ -38,11 +38,8 @@ type freshFile struct {
 	e    *entry
 }
 
-const (
-	syncAfter  = 5 * time.Second // the longest that a put pack waits for a Sync
-	indexEvery = 64              // durable packs that get an index file before Commit: 1 GiB
-	mergeEvery = 64              // resume records that are made one
-)
+// syncAfter is the longest that a put pack waits for a Sync.
+const syncAfter = 5 * time.Second
 
 // keep runs beside an open Tree: it syncs, indexes and writes resume records as packs are put.
 func (t *Tree) keep() {
@@ -63,9 +60,9 @@ func (t *Tree) keep() {
 		if failed {
 			continue // Create and Commit tell
 		}
-		if unsynced >= syncEvery || due && unsynced > 0 {
+		if unsynced >= t.v.pace.sync || due && unsynced > 0 {
 			due = true
-			if t.w.sync() != nil || t.w.writeIndex(indexEvery) != nil {
+			if t.w.sync() != nil || t.w.writeIndex(t.v.pace.index) != nil {
 				continue
 			}
 		}
@@ -107,7 +104,7 @@ func (t *Tree) record() error {
 	t.rec.logs = append(t.rec.logs, name)
 	t.rec.names = append(t.rec.names, name)
 	t.rec.said = append(t.rec.said, now...)
-	merge := len(t.rec.names) >= mergeEvery
+	merge := len(t.rec.names) >= t.v.pace.merge
 	t.rec.mu.Unlock()
 	if merge {
 		return t.merge()

@@ -177,6 +177,18 @@ func (m *mapStore) restart(survives func(name string) bool) *mapStore {
 	return n
 }
 
+// dataBytes is the size of all packs.
+func (m *mapStore) dataBytes() (n int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for name, p := range m.blobs {
+		if strings.HasPrefix(name, "data/") {
+			n += int64(len(p))
+		}
+	}
+	return n
+}
+
 // save writes the blobs as files, as a drive would.
 func (m *mapStore) save(t *testing.T, dir string) {
 	t.Helper()

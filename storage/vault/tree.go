@@ -26,6 +26,7 @@ type Tree struct {
 	w     *writer
 	small sync.Pool // *[]byte of inlineSize+1 bytes
 	start time.Time
+	first uint32 // packs with this number and higher are this Tree's
 
 	quit   chan struct{} // closed to end the keeper
 	keeper sync.WaitGroup
@@ -115,6 +116,7 @@ func (v *Vault) Begin(ctx context.Context, phone Phone) (*Tree, error) {
 		quit: make(chan struct{}), start: v.o.Now()}
 	t.small.New = func() any { p := make([]byte, inlineSize+1); return &p }
 	t.w = newWriter(ctx, v)
+	t.first = v.index.packCount()
 	v.mu.Lock()
 	busy, closed, scanned := v.tree != nil, v.closed, v.scanned
 	if !busy && !closed {
@@ -140,7 +142,7 @@ func (v *Vault) Begin(ctx context.Context, phone Phone) (*Tree, error) {
 // begin reads what the Tree starts with.
 func (t *Tree) begin(ctx context.Context, scanned bool) error {
 	if !scanned {
-		if err := t.v.scanPacks(ctx); err != nil {
+		if err := t.v.scanPacks(ctx, true); err != nil {
 			return err
 		}
 		t.v.mu.Lock()

@@ -30,6 +30,7 @@ type Vault struct {
 	o     Options
 	zip   zipper
 	index *index
+	pace  rhythm
 
 	mu        sync.Mutex // guards what follows
 	tree      *Tree      // the one that is open, nil if none
@@ -72,7 +73,7 @@ func Create(ctx context.Context, s storage.Store, password string, o Options) (*
 	case !errors.Is(err, storage.ErrNotExist):
 		return nil, fmt.Errorf("vault: create: %w", err)
 	}
-	v := &Vault{s: s, o: o.withDefaults(), index: newIndex(), snapshots: map[hash]Snapshot{}}
+	v := &Vault{s: s, o: o.withDefaults(), index: newIndex(), pace: usual, snapshots: map[hash]Snapshot{}}
 	var random [64]byte
 	rand.Read(random[:]) // never fails (Go 1.24)
 	var err error
@@ -117,7 +118,7 @@ func Open(ctx context.Context, s storage.Store, password string, o Options) (*Va
 	if confErr != nil && !errors.Is(confErr, storage.ErrNotExist) {
 		return nil, fmt.Errorf("vault: open: config: %w", confErr)
 	}
-	v := &Vault{s: s, o: o.withDefaults(), index: newIndex(), snapshots: map[hash]Snapshot{}}
+	v := &Vault{s: s, o: o.withDefaults(), index: newIndex(), pace: usual, snapshots: map[hash]Snapshot{}}
 	if err := v.zip.init(); err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package vault
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -59,10 +60,76 @@ type verifier struct {
 // error is for what kept it from looking; what it found is in the report. watch, which may be nil, is told the bytes read so
 // far and in all, from several goroutines but not at once.
 func (v *Vault) Verify(ctx context.Context, watch func(done, total int64)) (VerifyReport, error) {
+	r := newVerifier(v, watch)
+	if err := r.packs(ctx); err != nil {
+		return r.report, fmt.Errorf("vault: verify: %w", err)
+	}
+	if err := r.snapshots(ctx); err != nil {
+		return r.report, fmt.Errorf("vault: verify: %w", err)
+	}
+	slices.SortFunc(r.report.Damaged, func(a, b Damage) int { return cmp.Compare(a.Name, b.Name) })
+	return r.report, nil
+}
+
+// Verify reads back, after Commit, every pack that this Tree stored and compares its SHA-256 with the one taken when it was
+// sealed: what lies in the store is what was put there. Vault.Verify goes further and decrypts. The error names the first
+// pack that is not what it was.
+func (t *Tree) Verify(ctx context.Context, watch func(done, total int64)) error {
+	var packs []pack
+	var total, done int64
+	for num := t.first; num < t.v.index.packCount(); num++ {
+		if p := t.v.index.pack(num); p.state == packStored {
+			packs = append(packs, p)
+			total += p.size
+		}
+	}
+	var mu sync.Mutex // guards done, and makes calls of watch not overlap
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(min(runtime.GOMAXPROCS(0), 4))
+	for _, p := range packs {
+		g.Go(func() error {
+			if err := t.v.readBack(gctx, p); err != nil {
+				return fmt.Errorf("vault: read back: %s: %w", packName(p.id), err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			done += p.size
+			if watch != nil {
+				watch(done, total)
+			}
+			return nil
+		})
+	}
+	return g.Wait()
+}
+
+// readBack checks that a pack is the one that was put.
+func (v *Vault) readBack(ctx context.Context, p pack) error {
+	h, buf := sha256.New(), make([]byte, min(readRun, p.size))
+	for off := int64(0); off < p.size; off += int64(len(buf)) {
+		buf = buf[:min(int64(len(buf)), p.size-off)]
+		if _, err := v.s.Get(ctx, packName(p.id), off, buf); err != nil {
+			return damagedIfShort(err)
+		}
+		h.Write(buf)
+	}
+	if hash(h.Sum(nil)) != p.id {
+		return ErrDamaged
+	}
+	return nil
+}
+
+func newVerifier(v *Vault, watch func(done, total int64)) *verifier {
 	r := &verifier{v: v, watch: watch}
 	for t := range r.bad {
 		r.bad[t], r.good[t] = map[hash]bool{}, map[hash]bool{}
 	}
+	return r
+}
+
+// packs checks every stored pack.
+func (r *verifier) packs(ctx context.Context) error {
+	v := r.v
 	packs := v.index.byPack(func(n uint32) bool { return v.index.pack(n).state == packStored })
 	for _, blobs := range packs {
 		for _, b := range blobs {
@@ -74,14 +141,7 @@ func (v *Vault) Verify(ctx context.Context, watch func(done, total int64)) (Veri
 	for num, blobs := range packs {
 		g.Go(func() error { return r.pack(gctx, v.index.pack(num), blobs) })
 	}
-	if err := g.Wait(); err != nil {
-		return r.report, fmt.Errorf("vault: verify: %w", err)
-	}
-	if err := r.snapshots(ctx); err != nil {
-		return r.report, fmt.Errorf("vault: verify: %w", err)
-	}
-	slices.SortFunc(r.report.Damaged, func(a, b Damage) int { return cmp.Compare(a.Name, b.Name) })
-	return r.report, nil
+	return g.Wait()
 }
 
 // readRun is how many bytes of a pack are read at once; a blob that is larger is read alone.

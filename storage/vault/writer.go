@@ -21,6 +21,8 @@ type writer struct {
 	kick   chan struct{}   // a pack was put
 	chunks chan []byte     // free buffers of chunkSize bytes; nil is one not made yet
 
+	saving sync.Mutex // one sync or writeIndex at a time: the keeper's and Commit's
+
 	mu       sync.Mutex
 	cond     sync.Cond            // any of the following changed
 	open     [2]*openPack         // being filled, by blobType
@@ -47,11 +49,19 @@ type openPack struct {
 	blobs   []packedBlob
 }
 
-const (
-	packBuffers = 3
-	maxUnsynced = 128 << 20 // bytes put before a Sync must have ended
-	syncEvery   = 64 << 20  // bytes put before a Sync begins
-)
+// packBuffers is how many packs are in memory at once, being filled or put.
+const packBuffers = 3
+
+// rhythm is how often what happens while a Tree is open. Tests make it quick.
+type rhythm struct {
+	pack        int   // bytes of a pack
+	sync        int64 // bytes put before a Sync begins
+	maxUnsynced int64 // bytes put before a Sync must have ended
+	index       int   // durable packs that get an index file before Commit
+	merge       int   // resume records that are made one
+}
+
+var usual = rhythm{pack: packSize, sync: 64 << 20, maxUnsynced: 128 << 20, index: 64, merge: 64}
 
 func newWriter(ctx context.Context, v *Vault) *writer {
 	w := &writer{v: v, ctx: context.WithoutCancel(ctx), kick: make(chan struct{}, 1), live: map[uint32]*openPack{}, present: map[uint32]bool{}}
@@ -108,11 +118,11 @@ func (w *writer) background(buf []byte, n int, done func(hash)) {
 
 // storePacked puts a blob, compressed if plain is not 0, into the pack that is being filled.
 func (w *writer) storePacked(typ blobType, id hash, p []byte, plain uint32) error {
-	o, b, err := w.reserve(typ, id, len(p)+overhead, plain)
+	o, room, err := w.reserve(typ, id, len(p)+overhead, plain)
 	if err != nil || o == nil {
 		return err
 	}
-	w.v.key.seal(o.buf[b.off:b.off+b.length], p)
+	w.v.key.seal(room, p)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	o.pending--
@@ -124,17 +134,17 @@ func (w *writer) storePacked(typ blobType, id hash, p []byte, plain uint32) erro
 }
 
 // reserve finds room for a sealed blob of n bytes. It returns nil if somebody else is storing the same blob.
-func (w *writer) reserve(typ blobType, id hash, n int, plain uint32) (*openPack, packedBlob, error) {
+func (w *writer) reserve(typ blobType, id hash, n int, plain uint32) (o *openPack, room []byte, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for {
 		if w.err != nil {
-			return nil, packedBlob{}, w.err
+			return nil, nil, w.err
 		}
 		if w.hasOpen(typ, id) {
-			return nil, packedBlob{}, nil
+			return nil, nil, nil
 		}
-		o := w.open[typ]
+		o = w.open[typ]
 		if o != nil && len(o.buf)+n+headerSize(o.count+1) > cap(o.buf) {
 			w.closeOpen(typ)
 			o = nil
@@ -151,7 +161,7 @@ func (w *writer) reserve(typ blobType, id hash, n int, plain uint32) (*openPack,
 		o.count++
 		o.pending++
 		w.v.index.add(o.num, b)
-		return o, b, nil
+		return o, o.buf[b.off:], nil
 	}
 }
 
@@ -159,14 +169,14 @@ func (w *writer) reserve(typ blobType, id hash, n int, plain uint32) (*openPack,
 func (w *writer) newPack(typ blobType, n int) *openPack {
 	var buf []byte
 	switch need := n + headerSize(1); {
-	case need > packSize:
+	case need > w.v.pace.pack:
 		buf = make([]byte, 0, need)
 	case len(w.free) > 0:
 		buf = w.free[len(w.free)-1]
 		w.free = w.free[:len(w.free)-1]
 	case w.made < packBuffers:
 		w.made++
-		buf = make([]byte, 0, packSize)
+		buf = make([]byte, 0, w.v.pace.pack)
 	default:
 		return nil
 	}
@@ -204,7 +214,7 @@ func (w *writer) putPack(o *openPack) {
 	id := sum(o.buf)
 
 	w.mu.Lock()
-	for w.err == nil && w.unsynced+int64(len(o.buf)) > maxUnsynced {
+	for w.err == nil && w.unsynced > 0 && w.unsynced+int64(len(o.buf)) > w.v.pace.maxUnsynced {
 		w.cond.Wait() // for the Sync under way
 	}
 	err := w.err
@@ -226,7 +236,7 @@ func (w *writer) putPack(o *openPack) {
 		w.v.index.closePack(o.num, id, 0, packLost)
 		w.fail(fmt.Errorf("vault: put a pack: %w", err))
 	}
-	if cap(o.buf) == packSize {
+	if cap(o.buf) == w.v.pace.pack {
 		w.free = append(w.free, o.buf[:0])
 	}
 	o.buf = nil
@@ -330,6 +340,8 @@ func (w *writer) flush() error {
 
 // sync makes the packs that were put durable.
 func (w *writer) sync() error {
+	w.saving.Lock()
+	defer w.saving.Unlock()
 	w.mu.Lock()
 	n, nums := w.unsynced, w.put
 	w.put = nil
@@ -350,6 +362,8 @@ func (w *writer) sync() error {
 
 // writeIndex puts index files that name the durable packs, if there are at least atLeast of them. A Sync must follow.
 func (w *writer) writeIndex(atLeast int) error {
+	w.saving.Lock()
+	defer w.saving.Unlock()
 	w.mu.Lock()
 	nums := slices.Clone(w.durable)
 	w.mu.Unlock()

@@ -1,0 +1,192 @@
+package vault
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// damagedOrNil fails the test on an error that does not say that something is damaged or too new.
+func damagedOrNil(t *testing.T, err error) bool {
+	t.Helper()
+	if err != nil && !errors.Is(err, ErrDamaged) && !errors.Is(err, ErrNewer) {
+		t.Errorf("an error of no kind: %v", err)
+	}
+	return err == nil
+}
+
+func FuzzPackHeader(f *testing.F) {
+	blobs := []packedBlob{{id: hash{1}, length: 100}, {id: hash{2}, typ: treeBlob, off: 100, length: 50, plain: 900}}
+	f.Add(appendHeader(nil, blobs), int64(150))
+	f.Add([]byte{4}, int64(0))
+	f.Add(bytes.Repeat([]byte{0xff}, 41), int64(1<<40))
+	f.Fuzz(func(t *testing.T, p []byte, size int64) {
+		blobs, err := parseHeader(p, size)
+		if !damagedOrNil(t, err) {
+			return
+		}
+		if again := appendHeader(nil, blobs); !bytes.Equal(again, p) {
+			t.Errorf("%x is encoded as %x", p, again)
+		}
+		for _, b := range blobs {
+			if !b.valid() || b.size() > maxTree {
+				t.Errorf("impossible blob %+v", b)
+			}
+		}
+	})
+}
+
+func FuzzIndex(f *testing.F) {
+	blobs := []packedBlob{{id: hash{1}, length: 100}, {id: hash{2}, typ: treeBlob, off: 100, length: 50, plain: 900}}
+	f.Add(appendIndex(nil, []indexedPack{{hash{9}, blobs}, {hash{8}, blobs[:1]}}))
+	f.Add([]byte(`{"supersedes":["x"],"packs":null}`))
+	f.Add([]byte(`{"packs":[{"id":"00","blobs":[{"offset":4294967295,"length":4294967295}]}]}`))
+	f.Add([]byte(`{"packs":[` + strings.Repeat("[", 20000)))
+	f.Fuzz(func(t *testing.T, p []byte) {
+		var list []indexedPack
+		if !damagedOrNil(t, parseIndex(p, func(id hash, blobs []packedBlob) { list = append(list, indexedPack{id, blobs}) })) {
+			return
+		}
+		var again []indexedPack
+		if err := parseIndex(appendIndex(nil, list), func(id hash, blobs []packedBlob) { again = append(again, indexedPack{id, blobs}) }); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.EqualFunc(list, again, func(a, b indexedPack) bool { return a.id == b.id && slices.Equal(a.blobs, b.blobs) }) {
+			t.Errorf("%+v is read back as %+v", list, again)
+		}
+	})
+}
+
+func FuzzTree(f *testing.F) {
+	at := time.Date(2024, 5, 1, 10, 0, 0, 5, time.UTC)
+	nodes := []node{{name: "a\xff\"<", mode: fileMode, mtime: at, size: 5, content: []hash{{1}}}, {name: "b", mode: dirMode, subtree: hash{2}},
+		{name: "c", mode: fileMode}}
+	f.Add(treeOf(nodes))
+	f.Add([]byte(`{"nodes":[{"name":"l","type":"symlink","mode":134218239,"linktarget":"x","linktarget_raw":"/w==","content":null}]}`))
+	f.Add([]byte(`{"nodes":[{"name":"..","type":"dir","subtree":"` + strings.Repeat("0", 64) + `"}]}`))
+	f.Add([]byte(`{"nodes":[{"name":"a\\x2fb","type":"file","size":18446744073709551615,"content":[]}]}`))
+	f.Fuzz(func(t *testing.T, p []byte) {
+		var list []node
+		if !damagedOrNil(t, parseTree(p, func(n node) error { list = append(list, n); return nil })) {
+			return
+		}
+		for i, n := range list {
+			if !validElement(n.name) || n.size < 0 || i > 0 && n.name <= list[i-1].name {
+				t.Errorf("node %+v", n)
+			}
+		}
+		var again []node
+		if err := parseTree(treeOf(list), func(n node) error { again = append(again, n); return nil }); err != nil {
+			t.Fatal(err)
+		}
+		same := func(a, b node) bool {
+			return a.name == b.name && a.mode == b.mode && a.mtime.Equal(b.mtime) && a.size == b.size && slices.Equal(a.content, b.content) &&
+				a.subtree == b.subtree && a.link == b.link
+		}
+		if !slices.EqualFunc(list, again, same) {
+			t.Errorf("%+v is read back as %+v", list, again)
+		}
+	})
+}
+
+// treeOf is the JSON of a tree.
+func treeOf(nodes []node) []byte {
+	p := []byte(`{"nodes":[`)
+	for i := range nodes {
+		if i > 0 {
+			p = append(p, ',')
+		}
+		p = nodes[i].append(p)
+	}
+	return append(p, "]}\n"...)
+}
+
+func FuzzSnapshot(f *testing.F) {
+	tree := hash{5}
+	doc, err := json.Marshal(snapshotFile{Time: time.Unix(1, 0).UTC(), Tree: &tree, Tags: []string{"phone:a", "gen:7", "complete", "x"},
+		Summary: &summary{Files: 3, Bytes: 4}, Box: &boxDetails{Phone: "a", Name: "b", Generation: 7, Outcome: &Outcome{Problems: []Problem{{Name: `\xff`}}}}})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(doc)
+	f.Add([]byte(`{"tree":"` + strings.Repeat("0", 64) + `","tags":["gen:99999999999999999999"]}`))
+	f.Fuzz(func(t *testing.T, p []byte) {
+		if s, err := parseSnapshot("id", p); damagedOrNil(t, err) && (s.Files < 0 || s.Bytes < 0) {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+func FuzzResume(f *testing.F) {
+	f.Add([]byte(`{"phone":"mtp:1","files":[{"name":"a\\xff","size":5,"mtime":"2024-05-01T10:00:00Z","content":["` + strings.Repeat("0", 64) + `"]}]}`))
+	f.Add([]byte(`{"files":[{"size":-1}]}`))
+	f.Fuzz(func(t *testing.T, p []byte) {
+		r, err := parseResume(p)
+		if !damagedOrNil(t, err) {
+			return
+		}
+		for _, file := range r.Files {
+			if file.Size < 0 {
+				t.Errorf("%+v", file)
+			}
+		}
+	})
+}
+
+func FuzzConfigAndKey(f *testing.F) {
+	f.Add([]byte(`{"version":2,"id":"` + strings.Repeat("0", 64) + `","chunker_polynomial":"25b468838dcb75"}`))
+	f.Add([]byte(`{"kdf":"scrypt","N":1024,"r":8,"p":1,"salt":"","data":""}`))
+	f.Fuzz(func(t *testing.T, p []byte) {
+		if c, err := parseConfig(p); damagedOrNil(t, err) && (c.Version < 1 || c.Version > 2) {
+			t.Errorf("%+v", c)
+		}
+		if k, err := parseKeyFile(p); damagedOrNil(t, err) && 128*int64(k.N)*int64(k.R) > maxScryptM {
+			t.Errorf("%+v", k)
+		}
+	})
+}
+
+func FuzzWords(f *testing.F) {
+	f.Add(someWords)
+	f.Add("1. abandon 2. art")
+	f.Add("Abandon\x00\xff")
+	f.Fuzz(func(t *testing.T, s string) {
+		w, err := ParseWords(s)
+		if err != nil {
+			if !errors.Is(err, ErrWords) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("%q", err)
+			}
+			return
+		}
+		if again, err := ParseWords(w); err != nil || again != w || strings.Count(w, " ") != wordCount-1 {
+			t.Errorf("%q is not canonical: %q, %v", w, again, err)
+		}
+	})
+}
+
+// FuzzDocument feeds what is inside a sealed document: encoding byte and zstd frame.
+func FuzzDocument(f *testing.F) {
+	var z zipper
+	if err := z.init(); err != nil {
+		f.Fatal(err)
+	}
+	key, err := newSealer(new([64]byte))
+	if err != nil {
+		f.Fatal(err)
+	}
+	v := &Vault{key: key, zip: z}
+	f.Add(z.document([]byte(`{"a":1}`)))
+	f.Add(z.document(make([]byte, 1<<20)))
+	f.Add([]byte{2, 0x28, 0xb5, 0x2f, 0xfd, 0xa0, 0xff, 0xff, 0xff, 0xff})
+	f.Fuzz(func(t *testing.T, p []byte) {
+		out, err := v.openDocument(key.sealed(p), 1<<18)
+		if damagedOrNil(t, err) && len(out) > max(1<<18, len(p)) {
+			t.Error(fmt.Sprint(len(out), " bytes"))
+		}
+	})
+}
