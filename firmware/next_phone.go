@@ -43,10 +43,12 @@ func (s *State) identified(now time.Time, n int, info usbhost.Info) {
 		p = &s.Phones[len(s.Phones)-1]
 	}
 	if p.Port != 0 && p.Port != n {
-		// Two phones that give the same serial number: the one that came first is the one that we know.
-		s.say(now, fmt.Sprintf("A second phone says that it is %s. It is only charged.", p.Name))
+		// Either it was plugged in again and what its former attachment gave is still being put away, or two phones give
+		// the same serial number. It waits; meanwhile it is only charged.
+		port.waits = &info
 		return
 	}
+	port.waits = nil
 	p.Maker, p.Model, p.Free, p.Total = cleanText(info.Maker), cleanText(info.Model), info.Free, info.Total
 	p.Name = cleanName(info.Name)
 	wasLocked := p.Locked
@@ -98,6 +100,12 @@ func (s *State) left(now time.Time, n int) {
 		s.say(now, p.Name+" was unplugged.")
 	}
 	p.Port, p.Locked, p.due, p.retryAt, p.Outcome = 0, false, false, time.Time{}, NotRun
+	for _, other := range s.Ports {
+		if other.waits != nil && other.waits.ID == id {
+			s.identified(now, other.N, *other.waits)
+			return
+		}
+	}
 	s.dropStrangers()
 }
 

@@ -75,6 +75,8 @@ type Port struct {
 	N     int        `json:"n"`               // the Box's number for this attachment; never reused while the box runs
 	Phone usbhost.ID `json:"phone,omitempty"` // "" until the phone has said who it is
 	Since time.Time  `json:"since"`
+
+	waits *usbhost.Info // says that it is a phone that is attached at another port; see identified
 }
 
 // Phone is one phone as the owner knows it.
