@@ -45,6 +45,7 @@ type exchange struct {
 	ended    bool  // all data have come
 	stale    int   // containers of other transactions that came first
 	zeros    int   // zero-length packets in a row
+	raw      int   // bytes of the last transfer
 	answered bool
 	answer   answer
 	err      error // sticky: the transaction is over without a response
@@ -133,7 +134,7 @@ func (x *exchange) transfer(ctx context.Context, buf []byte) (data []byte, err e
 	if n == 0 {
 		return nil, x.zero()
 	}
-	x.zeros = 0
+	x.zeros, x.raw = 0, n
 	b := buf[:n]
 	full := int64(n) == ask
 	if !x.began {
@@ -205,6 +206,9 @@ func (x *exchange) skip(ctx context.Context, h header, got int64, full bool) err
 
 // body takes data. full tells that the transfer filled its buffer, so no short packet ended it.
 func (x *exchange) body(b []byte, full bool) ([]byte, error) {
+	if !full && (x.left < 0 || x.left > int64(len(b))) {
+		b = x.cutResponse(b)
+	}
 	if x.left < 0 {
 		x.ended = !full
 		return b, nil
@@ -221,6 +225,21 @@ func (x *exchange) body(b []byte, full bool) ([]byte, error) {
 	x.left -= int64(len(b))
 	x.ended = x.left == 0
 	return b, nil
+}
+
+// cutResponse takes the response off the end of data that stopped early: some phones let it follow in a packet of its own
+// without ending the data's transfer first.
+func (x *exchange) cutResponse(b []byte) []byte {
+	last := x.raw % x.l.packet // bytes in the last packet
+	if last == 0 || last >= len(b) {
+		return b
+	}
+	a, ok := x.isResponse(b[len(b)-last:])
+	if !ok {
+		return b
+	}
+	x.answered, x.answer = true, a
+	return b[:len(b)-last]
 }
 
 // isResponse reports whether b is, byte for byte, the response of this transaction.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"time"
 )
 
 // Limits of datasets, in bytes, and of what a phone may hold.
@@ -15,8 +16,8 @@ const (
 )
 
 // getDeviceInfo needs no session (MTP 1.1, D.2.1).
-func (s *session) getDeviceInfo(ctx context.Context) (deviceInfo, error) {
-	b, err := s.dataset(ctx, request{op: opGetDeviceInfo, first: s.t.Open}, maxDataset)
+func (s *session) getDeviceInfo(ctx context.Context, first time.Duration) (deviceInfo, error) {
+	b, err := s.dataset(ctx, request{op: opGetDeviceInfo, first: first}, maxDataset)
 	if err != nil {
 		return deviceInfo{}, err
 	}

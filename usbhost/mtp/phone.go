@@ -42,7 +42,7 @@ type Phone struct {
 	cancel context.CancelFunc
 	wait   sync.WaitGroup
 	gone   chan struct{}
-	busy   sync.Mutex // held by an operation; Close waits for it
+	busy   chan struct{} // capacity 1: full during an operation; Close waits for it
 }
 
 var _ usbhost.Phone = (*Phone)(nil)
@@ -65,15 +65,15 @@ func Open(ctx context.Context, dev usbhost.Interface, o Options) (*Phone, error)
 		log:  o.Log,
 	}
 	var err error
-	for range 3 { // a phone that just woke lets the first question run out
-		if s.info, err = s.getDeviceInfo(ctx); err == nil || ctx.Err() != nil || errors.Is(err, usbhost.ErrUnplugged) {
+	for try := range 3 { // a phone that just woke lets the first question run out
+		if s.info, err = s.getDeviceInfo(ctx, s.t.Open<<try); err == nil || ctx.Err() != nil || errors.Is(err, usbhost.ErrUnplugged) {
 			break
 		}
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("mtp: open: %w", err), dev.Pipe.Close())
 	}
-	p := &Phone{dev: dev, s: s, local: o.Location, gone: make(chan struct{})}
+	p := &Phone{dev: dev, s: s, local: o.Location, gone: make(chan struct{}), busy: make(chan struct{}, 1)}
 	p.id = usbhost.ID("mtp:" + printable(cmp.Or(dev.Serial, s.info.serial, fmt.Sprintf("%04x-%04x", dev.Vendor, dev.Product))))
 	p.ctx, p.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	p.wait.Go(p.watchGone)
@@ -120,13 +120,13 @@ func (p *Phone) readEvents() {
 
 // begin takes the phone for one operation, whose ctx also ends with Close.
 func (p *Phone) begin(ctx context.Context) (_ context.Context, end func()) {
-	p.busy.Lock()
+	p.busy <- struct{}{}
 	ctx, cancel := context.WithCancel(ctx)
 	stop := context.AfterFunc(p.ctx, cancel)
 	return ctx, func() {
 		stop()
 		cancel()
-		p.busy.Unlock()
+		<-p.busy
 	}
 }
 
@@ -169,19 +169,19 @@ func (p *Phone) Gone() <-chan struct{} { return p.gone }
 // Close ends the operation under way, closes the session and lets go of the interface.
 func (p *Phone) Close() error {
 	p.cancel()
-	p.busy.Lock()
-	defer p.busy.Unlock()
+	p.busy <- struct{}{}
+	defer func() { <-p.busy }()
 	p.wait.Wait()
-	var err error
 	if p.s.open {
 		p.s.open = false
 		ctx, cancel := context.WithTimeout(context.Background(), p.s.t.Open)
 		defer cancel()
-		if _, err = p.s.do(ctx, request{op: opCloseSession, first: p.s.t.Open}); errors.Is(err, usbhost.ErrUnplugged) {
-			err = nil
+		// The next host opens the session anew whatever comes of this.
+		if _, err := p.s.do(ctx, request{op: opCloseSession, first: p.s.t.Open}); err != nil {
+			p.s.log.Debug("mtp: close session", "err", err)
 		}
 	}
-	if err = errors.Join(err, p.dev.Pipe.Close()); err != nil {
+	if err := p.dev.Pipe.Close(); err != nil {
 		return fmt.Errorf("mtp: close: %w", err)
 	}
 	return nil

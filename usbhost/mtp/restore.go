@@ -47,6 +47,7 @@ type restore struct {
 
 // A place is a folder on the phone.
 type place struct {
+	path            string // as a listing names it
 	storage, handle uint32 // handle is handleAll in a storage's root
 	here            map[string]*child
 	folded          map[string]string // lower-cased name → name, of those that were there before
@@ -63,13 +64,13 @@ type child struct {
 
 // sentObject is a file whose time is to be checked.
 type sentObject struct {
-	handle uint32
-	path   string
-	mtime  time.Time
+	path    string // in the snapshot
+	onPhone string // as a listing names it
+	mtime   time.Time
 }
 
-func newPlace(storage, handle uint32) *place {
-	return &place{storage: storage, handle: handle, here: map[string]*child{}, folded: map[string]string{}, ours: map[string]bool{}}
+func newPlace(path string, storage, handle uint32) *place {
+	return &place{path: path, storage: storage, handle: handle, here: map[string]*child{}, folded: map[string]string{}, ours: map[string]bool{}}
 }
 
 func (l *place) add(elem string, c *child) {
@@ -118,7 +119,7 @@ func (r *restore) look(ctx context.Context) error {
 	places := map[string]*place{}
 	r.tops = map[string]*place{}
 	for _, d := range dirs {
-		l := newPlace(d.storage, d.handle)
+		l := newPlace(d.path, d.storage, d.handle)
 		places[d.path] = l
 		if i := strings.LastIndexByte(d.path, '/'); i >= 0 {
 			places[d.path[:i]].add(d.path[i+1:], &child{folder: l})
@@ -291,7 +292,7 @@ func (r *restore) sub(ctx context.Context, l *place, d *sendDir) error {
 			r.tally.Remark(d.path, "folder cannot be made: "+reason(err), false)
 			return nil
 		}
-		c = &child{folder: newPlace(l.storage, handle)}
+		c = &child{folder: newPlace(l.path+"/"+d.name, l.storage, handle)}
 		l.add(d.name, c)
 	}
 	if c.folder == nil {
@@ -333,12 +334,23 @@ func (r *restore) checkTimes(ctx context.Context) error {
 	if err := r.p.s.list(ctx, x); err != nil {
 		return fmt.Errorf("list again: %w", err)
 	}
+	dirs, _ := x.dirs()
+	there := map[string]entry{}
+	missing := "it was sent and checked, and the phone lists it no more"
+	for _, d := range dirs {
+		if d.why != "" {
+			missing = "its time could not be checked: " + d.why
+		}
+		for _, f := range d.files {
+			there[d.path+"/"+f.name] = f
+		}
+	}
 	for _, s := range r.sent {
-		i, ok := x.at[s.handle]
+		f, ok := there[s.onPhone]
 		switch {
 		case !ok:
-			r.tally.Remark(s.path, "it was sent and checked, and the phone lists it no more", false)
-		case !s.mtime.IsZero() && !sameTime(x.objects[i].time(), s.mtime):
+			r.tally.Remark(s.path, missing, false)
+		case !s.mtime.IsZero() && !sameInAnotherZone(f.time(), s.mtime):
 			r.tally.Remark(s.path, "the phone gave it another time", false)
 		}
 	}
@@ -347,5 +359,15 @@ func (r *restore) checkTimes(ctx context.Context) error {
 
 // sameTime compares a time as a phone tells it, in whole seconds, with ours.
 func sameTime(phone, ours time.Time) bool {
-	return !phone.IsZero() && phone.Sub(ours.Truncate(time.Second)).Abs() < time.Second
+	return !phone.IsZero() && !ours.IsZero() && phone.Sub(ours.Truncate(time.Second)).Abs() < time.Second
+}
+
+// sameInAnotherZone reports whether the two are the same time if the phone lives in another zone than we think. Zones are
+// whole quarters of an hour apart, at most 26 hours.
+func sameInAnotherZone(phone, ours time.Time) bool {
+	if phone.IsZero() || ours.IsZero() {
+		return false
+	}
+	apart := phone.Sub(ours.Truncate(time.Second)).Truncate(time.Second)
+	return apart%(15*time.Minute) == 0 && apart.Abs() <= 26*time.Hour
 }

@@ -37,7 +37,7 @@ func (r *restore) file(ctx context.Context, l *place, path string, f fs.FileInfo
 		item.Stored()
 		l.here[elem] = &child{handle: handle, size: f.Size(), mtime: f.ModTime()}
 		l.ours[strings.ToLower(elem)] = true
-		r.sent = append(r.sent, sentObject{handle, path, f.ModTime()})
+		r.sent = append(r.sent, sentObject{path, l.path + "/" + elem, f.ModTime()})
 		if elem != f.Name() {
 			r.tally.Remark(path, fmt.Sprintf("another file of this name is there; ours is beside it as %q", elem), false)
 		}
@@ -80,13 +80,17 @@ func (r *restore) name(ctx context.Context, l *place, path string, f fs.FileInfo
 	}
 }
 
-// same reports whether what the phone holds is the file: by size and time, by content where the time is unknown.
+// same reports whether what the phone holds is the file: by size and time; by content where the time is unknown or looks
+// like that of another zone, since a phone does not tell in which it lives.
 func (r *restore) same(ctx context.Context, c *child, path string, f fs.FileInfo) (bool, error) {
 	if c.folder != nil || c.size != f.Size() {
 		return false, nil
 	}
-	if !f.ModTime().IsZero() {
-		return sameTime(c.mtime, f.ModTime()), nil
+	switch {
+	case sameTime(c.mtime, f.ModTime()):
+		return true, nil
+	case !f.ModTime().IsZero() && !sameInAnotherZone(c.mtime, f.ModTime()):
+		return false, nil
 	}
 	src, err := r.from.Open(path)
 	if err != nil {
@@ -145,9 +149,12 @@ func (r *restore) sendData(ctx context.Context, size int64, src io.Reader) error
 
 // remove takes back what was sent, even when the run was told to stop.
 func (r *restore) remove(ctx context.Context, handle uint32) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.p.s.t.Stored)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*r.p.s.t.Stored) // time for a reset, too
 	defer cancel()
 	err := r.p.s.deleteObject(ctx, handle)
+	if errors.Is(err, errTimeout) { // the second attempt begins with whatever wakes the phone up
+		err = r.p.s.deleteObject(ctx, handle)
+	}
 	if errors.Is(err, InvalidObjectHandle) { // Android removes a file whose transfer was cancelled
 		return nil
 	}

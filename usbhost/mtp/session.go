@@ -54,6 +54,7 @@ type session struct {
 
 	open        bool
 	transaction uint32 // of the last operation
+	aborted     int    // transactions in a row that were given up
 }
 
 // A request is one operation with what goes in and out.
@@ -128,6 +129,7 @@ func (s *session) once(ctx context.Context, r request) (a answer, got int64, err
 	if a, err = e.finish(ctx); err != nil {
 		return answer{}, e.got, s.abort(ctx, e, err)
 	}
+	s.aborted = 0
 	if Code(a.code) == OK {
 		return a, e.got, bad
 	}
@@ -149,7 +151,11 @@ func (s *session) abort(ctx context.Context, x *exchange, err error) error {
 	}
 	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
 		err = fmt.Errorf("%w: no answer in time", errTimeout)
+		if s.aborted > 0 { // cancelling the one before did not bring it back
+			s.open = false
+		}
 	}
+	s.aborted++
 	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.t.Answer)
 	defer cancel()
 	if x.began && 0 <= x.left && x.left <= drainable {
@@ -221,8 +227,9 @@ func (s *session) control(ctx context.Context, setup usbhost.Setup, p []byte) (i
 // a reset where nothing else helped. A reset has wedged healthy phones, hence last.
 func (s *session) reopen(ctx context.Context) error {
 	var err error
-	for try := range 4 {
-		if try == 3 {
+	const tries, reset = 5, 3
+	for try := range tries {
+		if try == reset {
 			s.log.Info("mtp: resetting the phone's interface")
 			setup := usbhost.Setup{RequestType: 0x21, Request: requestReset, Index: s.link.number}
 			if _, err := s.control(ctx, setup, nil); err != nil {
@@ -232,7 +239,7 @@ func (s *session) reopen(ctx context.Context) error {
 				return err
 			}
 		}
-		if _, err = s.do(ctx, request{op: opOpenSession, params: []uint32{1}, first: s.t.Open}); err == nil {
+		if _, err = s.do(ctx, request{op: opOpenSession, params: []uint32{1}, first: s.t.Open << min(try, 2)}); err == nil {
 			s.open, s.transaction = true, 0
 			return nil
 		}
