@@ -223,10 +223,10 @@ func (c *Console) adopt(ctx context.Context, w io.Writer, args []string) error {
 func restore(_ context.Context, w io.Writer, _ []string) error {
 	_, err := fmt.Fprintf(w, `A restore takes a hand at the box:
   1. plug in the new, empty phone and nothing else
-  2. hold the button for %v, until all five lights are lit, and let go
+  2. hold the button for %s, until all five lights are lit, and let go
   3. with several phones in the vault, tap until the light shows the right one
-  4. double-tap within %v
-`, firmware.ArmAfter, firmware.ConfirmFor)
+  4. double-tap within %s
+`, firmware.Span(firmware.ArmAfter), firmware.Span(firmware.ConfirmFor))
 	return err
 }
 
