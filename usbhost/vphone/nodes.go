@@ -129,12 +129,17 @@ func (s *Storage) MakeFolder(parent *Node, name string, mod time.Time) (*Node, e
 	return n, s.add(parent, n)
 }
 
-// MakeFile makes an empty file in parent; Fill gives it its content.
+// MakeFile makes an empty file in parent; Fill gives it its content. See SetFoldCase for the file that it may empty.
 func (s *Storage) MakeFile(parent *Node, name string, mod time.Time) (*Node, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.mayAdd(parent); err != nil {
 		return nil, err
+	}
+	if old := s.folded(parent, name); old != nil && !old.folder {
+		s.used -= old.content.Size()
+		old.content, old.mod = Bytes(nil), mod
+		return old, nil
 	}
 	n := &Node{name: name, mod: mod, content: Bytes(nil)}
 	return n, s.add(parent, n)
@@ -198,7 +203,7 @@ func (s *Storage) Move(n, parent *Node, name string) error {
 	if !validName(name) {
 		return fmt.Errorf("vphone: name %q: %w", name, fs.ErrInvalid)
 	}
-	if parent.byName[name] != nil {
+	if parent.byName[name] != nil || s.folded(parent, name) != nil {
 		return fmt.Errorf("vphone: move to %q: %w", name, fs.ErrExist)
 	}
 	s.cutOff(n)

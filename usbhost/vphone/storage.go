@@ -27,6 +27,7 @@ type Storage struct {
 	root     *Node
 	used     int64 // bytes
 	readOnly bool
+	foldCase bool
 	watchers map[int]func(Change)
 	nextID   int
 }
@@ -93,6 +94,14 @@ func (s *Storage) ReadOnly() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.readOnly
+}
+
+// SetFoldCase makes the storage take names that differ only in case for one and the same, as Android's do. An initiator
+// that sends such a name then overwrites the older file, without a word: MTP's server sees two names, the file system one.
+func (s *Storage) SetFoldCase(on bool) {
+	s.mu.Lock()
+	s.foldCase = on
+	s.mu.Unlock()
 }
 
 // Watch calls f after every change, outside any lock, until stop is called.
@@ -194,7 +203,7 @@ func (s *Storage) add(parent, n *Node) error {
 	if !validName(n.name) {
 		return fmt.Errorf("vphone: name %q: %w", n.name, fs.ErrInvalid)
 	}
-	if parent.byName[n.name] != nil {
+	if parent.byName[n.name] != nil || s.folded(parent, n.name) != nil {
 		return fmt.Errorf("vphone: %q: %w", n.name, fs.ErrExist)
 	}
 	if n.content != nil {
@@ -203,6 +212,19 @@ func (s *Storage) add(parent, n *Node) error {
 	n.parent = parent
 	parent.kids = append(parent.kids, n)
 	parent.byName[n.name] = n
+	return nil
+}
+
+// folded finds another name that the file system takes for name. The caller holds mu.
+func (s *Storage) folded(parent *Node, name string) *Node {
+	if !s.foldCase {
+		return nil
+	}
+	for _, k := range parent.kids {
+		if k.name != name && strings.EqualFold(k.name, name) {
+			return k
+		}
+	}
 	return nil
 }
 
@@ -267,7 +289,10 @@ func split(path string) (dir, name string) {
 	return path[:i], path[i+1:]
 }
 
+// maxName is the longest name in bytes that Linux's file systems take (NAME_MAX).
+const maxName = 255
+
 // validName refuses what no Linux folder can hold.
 func validName(name string) bool {
-	return name != "" && name != "." && name != ".." && !strings.ContainsAny(name, "/\x00")
+	return name != "" && len(name) <= maxName && name != "." && name != ".." && !strings.ContainsAny(name, "/\x00")
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"phonebackupbox/usbhost"
@@ -77,28 +78,32 @@ func FuzzHostileInitiator(f *testing.F) {
 	f.Add(join(open, list, commandBytes(OpCopyObject, 2, 1, 0x10001, 3), commandBytes(OpMoveObject, 2, 1, 0x20001, 6)))
 	f.Add(join(data(OpSendObject, nil), nil, open, nil, open))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		p, s := sample(t, Quirks{})
-		i := p.Plug()
-		defer p.Unplug()
-		for k := 0; len(b) >= 2 && k < 20; k++ {
-			n := min(int(binary.LittleEndian.Uint16(b)), len(b)-2)
-			transfer := b[2 : 2+n]
-			b = b[2+n:]
-			hostileTransfer(t, i, transfer)
-		}
-		if _, err := i.Pipe.Control(t.Context(), usbhost.Setup{RequestType: 0x21, Request: 0x64}, make([]byte, 6)); err != nil {
-			t.Fatal(err)
-		}
-		h := &initiator{t: t, iface: i, tid: 0x7fff}
-		if _, err := h.do(OpGetDeviceInfo, nil); err != nil && !errors.Is(err, usbhost.ErrStalled) {
-			t.Fatal(err)
-		}
-		for _, e := range s.Entries() {
-			if bytes.Contains([]byte(e.Path), []byte("..")) {
-				t.Fatalf("the phone holds %q", e.Path)
-			}
-		}
+		synctest.Test(t, func(t *testing.T) { hostileInitiator(t, b) })
 	})
+}
+
+func hostileInitiator(t *testing.T, b []byte) {
+	p, s := sample(t, Quirks{})
+	i := p.Plug()
+	defer p.Unplug()
+	for k := 0; len(b) >= 2 && k < 20; k++ {
+		n := min(int(binary.LittleEndian.Uint16(b)), len(b)-2)
+		transfer := b[2 : 2+n]
+		b = b[2+n:]
+		hostileTransfer(t, i, transfer)
+	}
+	if _, err := i.Pipe.Control(t.Context(), usbhost.Setup{RequestType: 0x21, Request: 0x64}, make([]byte, 6)); err != nil {
+		t.Fatal(err)
+	}
+	h := &initiator{t: t, iface: i, tid: 0x7fff}
+	if _, err := h.do(OpGetDeviceInfo, nil); err != nil && !errors.Is(err, usbhost.ErrStalled) {
+		t.Fatal(err)
+	}
+	for _, e := range s.Entries() {
+		if bytes.Contains([]byte(e.Path), []byte("..")) {
+			t.Fatalf("the phone holds %q", e.Path)
+		}
+	}
 }
 
 // hostileTransfer writes one transfer, reading whatever comes meanwhile, but not for long.

@@ -3,6 +3,7 @@ package mtp
 import (
 	"bytes"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -101,6 +102,7 @@ func TestSendObjectInfoIsCheckedAsAOSPDoes(t *testing.T) {
 		{"..", 0x10001, every, info(".."), 0x201d},
 		{"a slash", 0x10001, every, info("a/b"), 0x201d},
 		{"a name that is taken", 0x10001, 1, info("taken"), 0x2002},
+		{"a name of 256 bytes", 0x10001, every, info(strings.Repeat("é", 128)), 0x2002},
 		{"too large", 0x10001, every, objectInfoBytes(0x3000, 10_000, "a", ""), 0x200c},
 		{"4 GiB with too little room", 0x10001, every, objectInfoBytes(0x3000, every, "a", ""), 0x200c},
 		{"a dataset that ends early", 0x10001, every, info("abc")[:40], 0x201d},
@@ -334,5 +336,21 @@ func TestReceivedFilesGoToTheSpool(t *testing.T) {
 	}
 	if err := p.Err(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// On a file system that folds case, as Android's do, the second of two such names overwrites the first and nothing is said.
+func TestFoldedCaseOverwrites(t *testing.T) {
+	p, s := empty(t, 1<<20)
+	s.SetFoldCase(true)
+	h := session(t, p)
+	h.send(every, "IMG.jpg", "20240506T123456Z", []byte("first"))
+	h.send(every, "img.JPG", "20240506T123456Z", []byte("second"))
+	if _, got := holds(t, s, "IMG.jpg"); string(got) != "second" || len(s.Entries()) != 2 {
+		t.Fatalf("%q", got)
+	}
+	h.refused(0x2002, OpSendObjectInfo, objectInfoBytes(0x3001, 0, "IN", ""), 0x10001, every)
+	if free := s.Free(); free != 1<<20-6 {
+		t.Fatalf("free %d", free)
 	}
 }
