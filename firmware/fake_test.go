@@ -3,7 +3,6 @@ package firmware
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -146,13 +145,10 @@ func (c *cable) Backup(ctx context.Context, into usbhost.Tree, watch usbhost.Wat
 			c.mu.Lock()
 			c.handset.read[name]++
 			c.mu.Unlock()
-			if err := into.Create(name, int64(len(content)), time.Unix(1, 0), bytes.NewReader([]byte(content))); errors.Is(err, storage.ErrFull) {
-				return r, err
-			} else if err != nil {
-				r.Problems = append(r.Problems, usbhost.Problem{Name: name, Reason: err.Error(), Listed: true})
-			} else {
-				r.Stored++
+			if err := into.Create(name, int64(len(content)), time.Unix(1, 0), bytes.NewReader([]byte(content))); err != nil {
+				return r, err // the tree's, so the run cannot go on
 			}
+			r.Stored++
 		}
 		if watch != nil {
 			watch(usbhost.Progress{Phase: usbhost.Copying, Files: i + 1, FilesTotal: len(names), Bytes: int64(i + 1), BytesTotal: int64(len(names))})
