@@ -36,7 +36,8 @@ func measure(ctx context.Context, name string, args ...string) (cost, error) {
 	}
 	c.cpu = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 	if u, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
-		c.rss = u.Maxrss << 10 // Linux counts in KiB (getrusage(2))
+		// Linux counts in KiB (getrusage(2)) and begins with what this process had when it forked, about 20 MB.
+		c.rss = u.Maxrss << 10
 	}
 	return c, nil
 }
