@@ -112,13 +112,19 @@ type backup struct {
 	prune usbhost.Pruner
 }
 
-// keep removes from the tree what is gone, keeps what is unchanged, and returns what is to be read. It ends the dirs' lists
-// of files, whose memory the jobs take over.
-func (b *backup) keep(ctx context.Context, dirs []dir) ([]*job, error) {
+// pending is a file to be read. There may be a hundred thousand: a job is made when its turn comes.
+type pending struct {
+	dir string
+	entry
+	stale bool // the tree holds an older version
+}
+
+// keep removes from the tree what is gone, keeps what is unchanged, and returns what is to be read.
+func (b *backup) keep(ctx context.Context, dirs []dir) ([]pending, error) {
 	if err := b.pruneStorages(dirs); err != nil {
 		return nil, err
 	}
-	var todo []*job
+	var todo []pending
 	for i := range dirs {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -136,18 +142,17 @@ func (b *backup) keep(ctx context.Context, dirs []dir) ([]*job, error) {
 			return nil, err
 		}
 		for _, f := range d.files {
-			path := d.path + "/" + f.name
-			item := b.tally.Start(path, max(f.size, 0))
 			if before[f.name] && f.size >= 0 {
+				path := d.path + "/" + f.name
 				switch err := b.into.Keep(path, f.size, f.time()); {
 				case err == nil:
-					item.Kept()
+					b.tally.Start(path, f.size).Kept()
 					continue
 				case !errors.Is(err, fs.ErrNotExist):
 					return nil, fmt.Errorf("keep %q: %w", path, err)
 				}
 			}
-			todo = append(todo, newJob(f.object, path, before[f.name], item))
+			todo = append(todo, pending{d.path, f, before[f.name]})
 		}
 		d.files, d.subs = nil, nil
 	}
@@ -167,15 +172,15 @@ func (b *backup) pruneStorages(dirs []dir) error {
 }
 
 // copy reads files from the phone and stores them.
-func (b *backup) copy(ctx context.Context, todo []*job) error {
+func (b *backup) copy(ctx context.Context, todo []pending) error {
 	g, ctx := errgroup.WithContext(ctx)
 	f := newFetcher(b.p.s, b.p.local)
 	jobs := make(chan *job)
 	g.Go(func() error {
 		defer close(jobs)
-		for i, j := range todo {
-			todo[i] = nil
-			j.segments = make(chan segment, poolSize+1)
+		for _, file := range todo {
+			path := file.dir + "/" + file.name
+			j := newJob(file.object, path, file.stale, b.tally.Start(path, max(file.size, 0)))
 			select {
 			case jobs <- j:
 			case <-ctx.Done():

@@ -37,7 +37,7 @@ type job struct {
 	stale bool // the tree holds an older version
 	item  *usbhost.Item
 
-	segments chan segment // made when its turn comes, with a capacity of poolSize+1: to send never blocks
+	segments chan segment // capacity poolSize+1: to send never blocks
 	given    atomic.Bool  // up: nobody wants the rest
 }
 
@@ -67,7 +67,7 @@ func newFetcher(s *session, local *time.Location) *fetcher {
 }
 
 func newJob(file *object, path string, stale bool, item *usbhost.Item) *job {
-	return &job{file: file, path: path, stale: stale, item: item}
+	return &job{file: file, path: path, stale: stale, item: item, segments: make(chan segment, poolSize+1)}
 }
 
 // fetch reads one file to its end. An error of the file goes to the job's reader; one that ends the run is returned too.

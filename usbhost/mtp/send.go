@@ -178,7 +178,6 @@ func (r *restore) readBack(ctx context.Context, handle uint32, size int64, w io.
 	o := &object{handle: handle, size: size, mtime: unknownTime}
 	r.tally.Moved(size)
 	j := newJob(o, "", false, usbhost.NewTally(nil).Start("", size)) // read back is not restored once more
-	j.segments = make(chan segment, poolSize+1)
 	f := r.fetch
 	done := make(chan error, 1)
 	go func() {

@@ -1,0 +1,164 @@
+package mtp_test
+
+import (
+	"fmt"
+	"io"
+	"runtime"
+	"testing"
+	"time"
+
+	"phonebackupbox/usbhost"
+	"phonebackupbox/usbhost/vphone"
+	vmtp "phonebackupbox/usbhost/vphone/mtp"
+)
+
+// drain is a tree that reads and forgets.
+type drain struct{ *memTree }
+
+func (drain) Create(_ string, size int64, _ time.Time, r io.Reader) error {
+	buf := make([]byte, 256<<10)
+	for {
+		if _, err := r.Read(buf); err == io.EOF {
+			return nil
+		} else if err != nil {
+			return err
+		}
+	}
+}
+
+// BenchmarkBackup reads over a cable of 40 MB/s, which is what USB 2.0 gives, and prints the share of it that was
+// file content, for large files and for small ones.
+func BenchmarkBackup(b *testing.B) {
+	const rate = 40_000_000
+	for name, files := range map[string]struct{ count, size int64 }{"large": {2, 40_000_000}, "photos": {20, 4_000_000}, "small": {2000, 20_000}} {
+		b.Run(name, func(b *testing.B) {
+			r := plug(b, vmtp.Config{Wire: vphone.Wire{Rate: rate}}, func(s *vphone.Storage) {
+				for i := range files.count {
+					put(b, s, fmt.Sprintf("DCIM/%d", i), june, vphone.Generated(uint64(i), files.size))
+				}
+			})
+			for b.Loop() {
+				if report, err := r.driver.Backup(b.Context(), drain{newTree()}, nil); err != nil || !report.Complete() {
+					b.Fatal(report, err)
+				}
+			}
+			moved := float64(files.count*files.size) * float64(b.N)
+			b.ReportMetric(moved/b.Elapsed().Seconds()/rate, "of-the-cable")
+		})
+	}
+}
+
+// BenchmarkPipe compares backing one file up with the same bytes by one GetObject and nothing but reads, over a cable of
+// USB 2.0's speed and over one without a limit, where only the driver's own work counts.
+func BenchmarkPipe(b *testing.B) {
+	for name, wire := range map[string]struct {
+		rate, size int64
+	}{"40MBps": {40_000_000, 100_000_000}, "unlimited": {0, 1 << 30}} {
+		b.Run(name, func(b *testing.B) {
+			r := plug(b, vmtp.Config{Wire: vphone.Wire{Rate: wire.rate}}, func(s *vphone.Storage) { put(b, s, "f", june, vphone.Generated(1, wire.size)) })
+			raw := newRaw(b, wire.rate, wire.size)
+			var driver, peer time.Duration
+			for b.Loop() {
+				began := time.Now()
+				if report, err := r.driver.Backup(b.Context(), drain{newTree()}, nil); err != nil || report.Stored != 1 {
+					b.Fatal(report, err)
+				}
+				driver += time.Since(began)
+				began = time.Now()
+				raw.get(b, wire.size)
+				peer += time.Since(began)
+			}
+			b.ReportMetric(peer.Seconds()/driver.Seconds(), "of-raw-pipe")
+		})
+	}
+}
+
+// rawPipe speaks just enough MTP to take a file off a phone.
+type rawPipe struct {
+	dev    usbhost.Interface
+	buf    []byte
+	handle [4]byte
+}
+
+func newRaw(b *testing.B, rate, size int64) *rawPipe {
+	p := vmtp.NewPhone(vmtp.Config{Storages: []*vphone.Storage{storage("S")}, Wire: vphone.Wire{Rate: rate}})
+	put(b, p.Storages()[0], "f", june, vphone.Generated(1, size))
+	r := &rawPipe{dev: p.Plug(), buf: make([]byte, 1<<20)}
+	b.Cleanup(p.Unplug)
+	r.ask(b, 0x02, 0, 1, 0, 0, 0) // OpenSession
+	r.take(b)
+	r.ask(b, 0x07, 1, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF) // GetObjectHandles
+	r.take(b)
+	r.handle = [4]byte(r.buf[16:20])
+	r.take(b)
+	return r
+}
+
+func (r *rawPipe) get(b *testing.B, size int64) {
+	r.ask(b, 0x09, 2, r.handle[:]...) // GetObject
+	for n := int64(0); n < 12+size; {
+		n += int64(r.take(b))
+	}
+	r.take(b)
+}
+
+func (r *rawPipe) ask(b *testing.B, op, id byte, params ...byte) {
+	cmd := append([]byte{byte(12 + len(params)), 0, 0, 0, 1, 0, op, 0x10, id, 0, 0, 0}, params...)
+	if _, err := r.dev.Pipe.Write(b.Context(), cmd); err != nil {
+		b.Fatal(err)
+	}
+}
+
+func (r *rawPipe) take(b *testing.B) int {
+	n, err := r.dev.Pipe.Read(b.Context(), r.buf)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return n
+}
+
+// TestMemoryStaysSmall: what a listing and reading hold on to, besides the index.
+func TestMemoryStaysSmall(t *testing.T) {
+	const files = 20_000
+	r := plug(t, vmtp.Config{}, func(s *vphone.Storage) {
+		for i := range files {
+			put(t, s, fmt.Sprintf("DCIM/%d/IMG_%d.jpg", i/1000, i), june, vphone.Text(""))
+		}
+		put(t, s, "Movies/long.mp4", june, vphone.Generated(1, 256<<20))
+	})
+	if _, err := r.driver.Backup(t.Context(), drain{newTree()}, nil); err != nil { // the simulator, too, remembers what it listed
+		t.Fatal(err)
+	}
+	var before, during runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	tree := &watchTree{drain: drain{newTree()}, at: "Internal shared storage/Movies/long.mp4", do: func() {
+		runtime.GC()
+		runtime.ReadMemStats(&during)
+	}}
+	if report, err := r.driver.Backup(t.Context(), tree, nil); err != nil || report.Stored != files+1 {
+		t.Fatal(report, err)
+	}
+	if grown := int64(during.HeapAlloc) - int64(before.HeapAlloc); grown > 8<<20+files*300 {
+		t.Errorf("%d MiB for %d files", grown>>20, files)
+	} else {
+		t.Logf("%d KiB", grown>>10)
+	}
+}
+
+// watchTree calls do when the file at has been read halfway.
+type watchTree struct {
+	drain
+	at string
+	do func()
+}
+
+func (w *watchTree) Create(name string, size int64, mtime time.Time, r io.Reader) error {
+	if name == w.at {
+		if _, err := io.CopyN(io.Discard, r, size/2); err != nil {
+			return err
+		}
+		w.do()
+	}
+	return w.drain.Create(name, size, mtime, r)
+}
