@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -224,41 +223,65 @@ func TestStallIsSeenOnceAndCleared(t *testing.T) {
 	}
 }
 
-// A Cancel must end the transaction under way, and never the one that the host begins after it.
+// A Cancel must end the transaction under way, and never the one that the host begins after it: here the device looks
+// only when both are there.
 func TestCancelNeverHitsTheNextCommand(t *testing.T) {
-	a := Plug(script{
-		serve: func(p *Port) {
-			b := make([]byte, 512)
-			for {
+	synctest.Test(t, func(t *testing.T) {
+		look := make(chan struct{})
+		a := Plug(script{
+			serve: func(p *Port) {
+				b := make([]byte, 512)
+				<-look
+				if _, err := p.Read(b); !errors.Is(err, ErrCancelled) {
+					t.Errorf("the first look: %v", err)
+				}
 				n, err := p.Read(b)
-				if errors.Is(err, ErrCancelled) {
-					continue
-				}
 				if err != nil {
-					return
+					t.Errorf("the second look: %v", err)
 				}
-				if err := p.Queue(bytes.Clone(b[:n])); errors.Is(err, usbhost.ErrUnplugged) {
-					return
+				for range 2 {
+					if err := p.Queue(bytes.Clone(b[:n])); err != nil {
+						t.Errorf("the answer: %v", err)
+					}
 				}
-			}
-		},
-		control: func(p *Port, _ usbhost.Setup, _ []byte) (int, error) { p.Cancel(); return 0, nil },
-	}, Wire{})
-	defer a.Unplug()
-	i := a.Interface()
-	for k := range 3000 {
-		want := fmt.Appendf(nil, "command %d", k)
+				p.Flush()
+			},
+			control: func(p *Port, _ usbhost.Setup, _ []byte) (int, error) { p.Cancel(); return 0, nil },
+		}, Wire{})
+		defer a.Unplug()
+		i := a.Interface()
 		if _, err := i.Pipe.Control(t.Context(), usbhost.Setup{}, nil); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := i.Pipe.Write(t.Context(), want); err != nil {
+		wrote := make(chan error, 1)
+		go func() { _, err := i.Pipe.Write(t.Context(), []byte("command")); wrote <- err }()
+		synctest.Wait()
+		close(look)
+		for range 2 {
+			b := make([]byte, 512)
+			if n, err := i.Pipe.Read(t.Context(), b); err != nil || string(b[:n]) != "command" {
+				t.Fatalf("%q, %v", b[:n], err)
+			}
+		}
+		if err := <-wrote; err != nil {
 			t.Fatal(err)
 		}
-		b := make([]byte, 512)
-		n, err := i.Pipe.Read(t.Context(), b)
-		if err != nil || !bytes.Equal(b[:n], want) {
-			t.Fatalf("%q, %v; want %q", b[:n], err, want)
-		}
+	})
+}
+
+func TestVanishAfterCountsBehindWhatIsQueued(t *testing.T) {
+	i := plug(t, Wire{}, func(p *Port) {
+		p.Queue(make([]byte, 100))
+		p.VanishAfter(10)
+		p.Queue(make([]byte, 50))
+		p.Flush()
+	}).Interface()
+	b := make([]byte, 512)
+	if n, err := i.Pipe.Read(t.Context(), b); n != 100 || err != nil {
+		t.Fatal(n, err)
+	}
+	if n, err := i.Pipe.Read(t.Context(), b); n != 10 || !errors.Is(err, usbhost.ErrUnplugged) {
+		t.Fatal(n, err)
 	}
 }
 

@@ -13,6 +13,49 @@ import (
 	"phonebackupbox/usbhost/vphone"
 )
 
+func TestCommandsThatAreNone(t *testing.T) {
+	good := commandBytes(OpGetObjectPropList, 7, 1, 2, 3, 4, 5)
+	if c, err := parseCommand(good); err != nil || len(c.params) != 5 || c.transaction != 7 {
+		t.Fatalf("%+v, %v", c, err)
+	}
+	for name, b := range map[string][]byte{
+		"nothing":                        {},
+		"a header that ends early":       good[:11],
+		"a length below the header's":    le(uint32(11), uint16(1), uint16(OpGetObject), uint32(1)),
+		"a length beyond the transfer":   good[:28],
+		"six parameters":                 commandBytes(OpGetObject, 1, 1, 2, 3, 4, 5, 6),
+		"a data container":               le(uint32(12), uint16(2), uint16(OpGetObject), uint32(1)),
+		"a length of 4 GiB":              le(uint32(every), uint16(1), uint16(OpGetObject), uint32(1)),
+		"a response sent by an impostor": le(uint32(12), uint16(3), uint16(0x2001), uint32(1)),
+	} {
+		if c, err := parseCommand(b); err == nil {
+			t.Errorf("%s was read as %+v", name, c)
+		}
+	}
+}
+
+// A data container of another operation or transaction is not taken for this one's.
+func TestForeignDataIsRefused(t *testing.T) {
+	p, s := empty(t, 1<<20)
+	h := session(t, p)
+	info := objectInfoBytes(0x3000, 3, "f", "")
+	for _, header := range [][]byte{
+		le(uint32(12+len(info)), uint16(2), uint16(OpSendObject), h.tid),
+		le(uint32(12+len(info)), uint16(2), uint16(OpSendObjectInfo), h.tid+1),
+		le(uint32(12+len(info)), uint16(1), uint16(OpSendObjectInfo), h.tid),
+	} {
+		h.write(commandBytes(OpSendObjectInfo, h.tid, 0x10001, every))
+		h.write(append(header, info...))
+		r, err := h.collect(t.Context(), OpSendObjectInfo, h.tid)
+		if err != nil || r.code != 0x2002 {
+			t.Fatalf("%#x, %v", r.code, err)
+		}
+	}
+	if n := len(s.Entries()); n != 1 {
+		t.Fatalf("%d entries", n)
+	}
+}
+
 func FuzzCommand(f *testing.F) {
 	f.Add(commandBytes(OpGetObjectPropList, 7, every, 0, 0xdc07, 0, every))
 	f.Add(commandBytes(OpGetDeviceInfo, 0))
