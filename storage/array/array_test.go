@@ -173,4 +173,3 @@ func TestTooManyGone(t *testing.T) {
 		t.Errorf("%+v, %v", h, err)
 	}
 }
-

@@ -28,36 +28,49 @@ func (a *Array) catchUp(ctx context.Context, ms []*member) error {
 	}
 	a.mu.RUnlock()
 	for _, f := range files {
-		var data []byte
+		a.mu.RLock()
+		want := slices.Clone(f.bad)
 		for _, m := range ms {
-			if slices.ContainsFunc(f.holders, func(h holder) bool { return h.m == m }) || !m.up() {
-				continue
-			}
-			if data == nil {
-				var err error
-				if data, err = a.wholeSegment(ctx, f); err != nil {
-					if ctx.Err() != nil {
-						return err
-					}
-					a.log.Warn("ledger segment cannot be copied", "segment", f.id.String(), "err", err)
-					break // it is no better here than where it is; the rest must go on
-				}
-			}
 			h := holder{m, ledgerDir + f.id.String()}
-			if err := a.writeFile(ctx, m, h.path, data); err != nil {
-				if ctx.Err() != nil {
-					return err
-				}
-				m.fail(err)
-				continue
+			if !slices.Contains(f.holders, h) && !slices.Contains(want, h) {
+				want = append(want, h)
 			}
-			a.mu.Lock()
-			f.holders = append(slices.Clone(f.holders), h)
-			f.bad = slices.DeleteFunc(slices.Clone(f.bad), func(o holder) bool { return o == h })
-			delete(a.damage, h)
-			a.mu.Unlock()
+		}
+		a.mu.RUnlock()
+		want = slices.DeleteFunc(want, func(h holder) bool { return !h.m.up() })
+		if len(want) == 0 {
+			continue
+		}
+		data, err := a.wholeSegment(ctx, f)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			a.log.Warn("ledger segment cannot be copied", "segment", f.id.String(), "err", err)
+			continue // it is no better elsewhere; the rest must go on
+		}
+		for _, h := range want {
+			if err := a.copySegment(ctx, f, h, data); err != nil {
+				return err
+			}
 		}
 	}
+	return nil
+}
+
+// copySegment writes a segment file to a drive. It returns an error only if ctx ended.
+func (a *Array) copySegment(ctx context.Context, f *ledgerFile, h holder, data []byte) error {
+	if err := a.writeFile(ctx, h.m, h.path, data); err != nil {
+		if ctx.Err() == nil {
+			h.m.fail(err)
+		}
+		return ctx.Err()
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	f.bad = slices.DeleteFunc(slices.Clone(f.bad), func(o holder) bool { return o == h })
+	f.holders = append(slices.Clone(f.holders), h)
+	delete(a.damage, h)
 	return nil
 }
 

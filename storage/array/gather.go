@@ -194,7 +194,7 @@ func (g *gather) launch(ctx context.Context) bool {
 	g.asked[i] = false
 	s := g.sources[i]
 	g.a.reads.Go(func() {
-		buf, good, err := g.a.readBlocks(ctx, g.f, g.table, s, g.first, g.n)
+		buf, good, err := g.a.readBlocks(ctx, g.f, g.table, s, g.first, g.n, nil)
 		g.answers <- answer{i, buf, good, err}
 	})
 	return true
@@ -270,7 +270,7 @@ func (g *gather) side(ctx context.Context, b int) ([]byte, error) {
 			if h.m == nil {
 				continue
 			}
-			_, good, err := g.a.readBlocks(ctx, g.f, g.table, shardSource{0, h}, i, 1)
+			_, good, err := g.a.readBlocks(ctx, g.f, g.table, shardSource{0, h}, i, 1, nil)
 			if err == nil && good[0] != nil {
 				return good[0], nil
 			}
@@ -296,11 +296,14 @@ func (g *gather) fail(err error) error {
 	return fmt.Errorf("shard %d, block %d: %w: %w", g.target, g.first, why, errors.Join(append(g.errs, err)...))
 }
 
-// readBlocks reads blocks of a shard into buf and verifies them. Those that are not good are nil, and err says why.
-func (a *Array) readBlocks(ctx context.Context, f fact, table []byte, s shardSource, first, n int) (buf []byte, good [][]byte, err error) {
+// readBlocks reads blocks of a shard, into buf if it is large enough, and verifies them. Those that are not good are nil, and err says why.
+func (a *Array) readBlocks(ctx context.Context, f fact, table []byte, s shardSource, first, n int, buf []byte) (_ []byte, good [][]byte, err error) {
 	from := int64(first) * blockSize
 	size := max(min(f.shardLen(s.shard)-from, int64(n)*blockSize), 0)
-	buf = make([]byte, size)
+	if int64(cap(buf)) < size {
+		buf = make([]byte, size)
+	}
+	buf = buf[:size]
 	got, err := s.h.m.Store.Get(ctx, s.h.path, from, buf)
 	if errors.Is(err, io.EOF) {
 		err = fmt.Errorf("%s is too short: %w", s.h.path, storage.ErrCorrupt)

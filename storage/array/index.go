@@ -70,8 +70,6 @@ func newIndex() *index {
 	return &index{sealed: make(map[sealedName]uint32), other: make(map[string]uint32), entries: make([]entry, 1)}
 }
 
-func (x *index) len() int { return len(x.sealed) + len(x.other) }
-
 // get returns the number of a blob's first entry, 0 if there is none.
 func (x *index) get(name string) uint32 {
 	if s, ok := seal(name); ok {

@@ -1,0 +1,135 @@
+package array
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"phonebackupbox/storage"
+)
+
+// Add takes a drive in: a new one, that holds nothing of an array, or a known one that came back. New blobs use it at
+// once; Repair moves what is to be on it.
+func (a *Array) Add(ctx context.Context, m Member) error {
+	a.change.Lock()
+	defer a.change.Unlock()
+	a.commit.Lock()
+	defer a.commit.Unlock()
+	if err := a.add(ctx, m); err != nil {
+		return fmt.Errorf("array: add drive %s: %w", m.Label, err)
+	}
+	return nil
+}
+
+func (a *Array) add(ctx context.Context, m Member) error {
+	if m.ID == "" || len(m.ID) > maxText || len(m.Label) > maxText || m.Store == nil {
+		return fmt.Errorf("needs an ID and a store, and at most %d bytes of ID and label", maxText)
+	}
+	if slices.ContainsFunc(a.twins, func(t Member) bool { return t.ID == m.ID }) {
+		return fmt.Errorf("its UUID %s is that of two drives that were refused", m.ID)
+	}
+	if err := a.sync(ctx, false); err != nil {
+		return err
+	}
+	fresh := &member{Member: m, log: a.log}
+	members := slices.DeleteFunc(slices.Clone(a.members), func(o *member) bool { return o.ID == m.ID })
+	members = append(members, fresh)
+	led, err := a.loadLedger(ctx, members)
+	if err != nil {
+		return err
+	}
+	a.mu.Lock()
+	a.led, a.members = led, members
+	maps.DeleteFunc(a.damage, func(h holder, _ string) bool { return h.m.ID == m.ID })
+	if d, ok := led.drives[m.ID]; !ok || d.removed {
+		a.register(fresh)
+	}
+	a.mu.Unlock()
+	if err := a.sync(ctx, true); err != nil {
+		return err
+	}
+	if err := fresh.down.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// Remove gives a drive up for lost: what it holds no longer counts, and the next Repair protects anew what is left.
+// It may be present or not; to take a good drive out without risk, Drain it.
+func (a *Array) Remove(ctx context.Context, id string) error {
+	a.change.Lock()
+	defer a.change.Unlock()
+	a.commit.Lock()
+	defer a.commit.Unlock()
+	if err := a.removeDrive(ctx, id); err != nil {
+		return fmt.Errorf("array: remove drive %s: %w", id, err)
+	}
+	return nil
+}
+
+func (a *Array) removeDrive(ctx context.Context, id string) error {
+	if err := a.sync(ctx, false); err != nil {
+		return err
+	}
+	a.mu.Lock()
+	d, ok := a.led.drives[id]
+	if !ok || d.removed {
+		a.mu.Unlock()
+		return fmt.Errorf("the array knows no such drive: %w", storage.ErrNotExist)
+	}
+	if others := slices.DeleteFunc(a.writers(), func(m *member) bool { return m.ID == id }); len(others) == 0 {
+		a.mu.Unlock()
+		return errors.New("it is the only one present; attach another first")
+	}
+	d.removed = true
+	a.led.drives[id] = d
+	a.pending = append(a.pending, &pendingRecord{kind: driveRecord, drive: id, label: d.label, removed: true})
+	a.mu.Unlock()
+	return a.sync(ctx, true)
+}
+
+// Drain moves everything off a drive that is present, and then removes it. It fails, and the drive stays, if the
+// others have no room or if some blob cannot be repaired.
+func (a *Array) Drain(ctx context.Context, id string, watch Watch) (RepairReport, error) {
+	a.mu.Lock()
+	if d, ok := a.led.drives[id]; !ok || d.removed {
+		a.mu.Unlock()
+		return RepairReport{}, fmt.Errorf("array: drain drive %s: the array knows no such drive: %w", id, storage.ErrNotExist)
+	}
+	a.draining[id] = true
+	a.mu.Unlock()
+	defer func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		delete(a.draining, id)
+	}()
+	report, err := a.Repair(ctx, watch)
+	if err != nil {
+		return report, err
+	}
+	if n := a.holding(id); n > 0 {
+		return report, fmt.Errorf("array: drain drive %s: %d blobs need it still: %w", id, n, storage.ErrFull)
+	}
+	return report, a.Remove(ctx, id)
+}
+
+// holding counts the blobs that have a file on a drive.
+func (a *Array) holding(id string) int {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	no, n := a.led.driveNos[id], 0
+	if _, ok := a.led.driveNos[id]; !ok {
+		return 0
+	}
+	for _, name := range a.led.idx.names("") {
+		for _, e := range a.led.idx.chain(name) {
+			if slices.Contains(a.led.places[e.place].holders, no) {
+				n++
+				break
+			}
+		}
+	}
+	return n
+}
