@@ -221,6 +221,26 @@ func TestAFileThatCannotBeReadIsNotDone(t *testing.T) {
 	}, anna)
 }
 
+// A box that died while copying left files in no snapshot. They are kept, not read again, and must get into one even if
+// the rest of the phone cannot be read.
+func TestWhatADeadBoxStoredGetsIntoASnapshot(t *testing.T) {
+	onBench(t, func(b *bench) {
+		phone := newHandset(anna, "a", "b")
+		phone.broken["b"] = true
+		b.attic.resume = map[string]string{"a": phone.files["a"]}
+		b.plug(phone)
+		b.until(Problem)
+		got, ok := b.attic.newest(anna)
+		if !ok || got.Complete || got.Files != 1 {
+			b.Errorf("the vault has %+v", got)
+		}
+		time.Sleep(10 * time.Hour) // many tries later
+		if again, _ := b.attic.newest(anna); again != got {
+			b.Errorf("another snapshot of the same: %+v", again)
+		}
+	}, anna)
+}
+
 func TestFullDrives(t *testing.T) {
 	onBench(t, func(b *bench) {
 		b.attic.set(func(a *attic) { a.full = true })

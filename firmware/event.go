@@ -199,6 +199,7 @@ type Job struct {
 	Phone     usbhost.ID `json:"phone,omitempty"`
 	Source    usbhost.ID `json:"source,omitempty"` // of a restore
 	Resume    bool       `json:"-"`                // a restore goes on that this box began on this phone
+	First     bool       `json:"-"`                // no snapshot of this phone was made since the box started
 	Drive     string     `json:"drive,omitempty"`  // to adopt
 	Enrolment Enrolment  `json:"-"`
 	History   bool       `json:"-"`                // a check is to ask for the snapshots too

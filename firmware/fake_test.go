@@ -197,6 +197,7 @@ type attic struct {
 	content map[string]map[string]string
 	rot     bool // what is stored next is not what was given
 	full    bool
+	resume  map[string]string // stored by a run that died with its box
 	writers int
 	heals   int
 }
@@ -225,6 +226,7 @@ func (a *attic) Begin(_ context.Context, phone usbhost.Info) (Draft, error) {
 	if b, ok := a.newest(phone.ID); ok {
 		maps.Copy(d.now, a.content[b.ID])
 	}
+	maps.Copy(d.now, a.resume)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.writers++; a.writers > 1 {

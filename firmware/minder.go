@@ -140,9 +140,11 @@ func (m *minder) backup(ctx context.Context, job Job) BackupEnded {
 	}
 	end.Report, end.Err = m.phone.Backup(ctx, draft, m.watch(job))
 	complete := end.Err == nil && end.Report.Complete()
+	// What is kept may come from a run that ended with the box, and be in no snapshot yet.
+	news := end.Report.Stored > 0 || end.Report.Removed > 0 || job.First && end.Report.Kept > 0
 	flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushWithin)
 	defer cancel()
-	if complete || end.Report.Stored > 0 || end.Report.Removed > 0 {
+	if complete || news {
 		// What came from a phone that is gone now is kept, marked incomplete: it may never come back.
 		b, err := draft.Commit(flush, end.Report, complete)
 		if err != nil {

@@ -200,6 +200,7 @@ func (s *State) backupEnded(now time.Time, e BackupEnded) {
 		return
 	}
 	p.due = false
+	p.made = p.made || e.Backup != nil
 	if e.Err == nil && e.Verified && e.Backup != nil && e.Backup.Complete && e.Report.Complete() {
 		p.Outcome, p.Fault, p.tries = Stored, nil, 0
 		if !p.Attached() { // unplugged after its last byte

@@ -82,7 +82,7 @@ func (s *State) pick(now time.Time) Job {
 	for _, port := range s.Ports {
 		p := s.phone(string(port.Phone))
 		if p != nil && p.Port == port.N && p.due && p.Enrolled && !p.Locked {
-			return Job{Kind: JobBackup, Port: port.N, Phone: p.ID}
+			return Job{Kind: JobBackup, Port: port.N, Phone: p.ID, First: !p.made}
 		}
 	}
 	if m.checkDue {
