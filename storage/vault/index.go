@@ -160,13 +160,14 @@ func (x *index) pack(num uint32) pack {
 	return x.packs[num]
 }
 
-// byPack returns the places of the packs that want accepts, by pack number, in no order within a pack.
-func (x *index) byPack(want func(num uint32) bool) map[uint32][]packedBlob {
+// byPack returns the places of the packs that want accepts, by pack number, in no order within a pack. want must not use
+// the index.
+func (x *index) byPack(want func(num uint32, p pack) bool) map[uint32][]packedBlob {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	m := map[uint32][]packedBlob{}
 	for i := range uint32(x.n) {
-		if p := x.at(i); want(p.pack) {
+		if p := x.at(i); want(p.pack, x.packs[p.pack]) {
 			m[p.pack] = append(m[p.pack], p.packedBlob)
 		}
 	}

@@ -196,7 +196,7 @@ func (v *Vault) writeIndexes(ctx context.Context, nums []uint32) error {
 	for _, n := range nums {
 		want[n] = true
 	}
-	blobs := v.index.byPack(func(n uint32) bool { return want[n] })
+	blobs := v.index.byPack(func(n uint32, _ pack) bool { return want[n] })
 	var list []indexedPack
 	count := 0
 	put := func() error {

@@ -130,7 +130,7 @@ func newVerifier(v *Vault, watch func(done, total int64)) *verifier {
 // packs checks every stored pack.
 func (r *verifier) packs(ctx context.Context) error {
 	v := r.v
-	packs := v.index.byPack(func(n uint32) bool { return v.index.pack(n).state == packStored })
+	packs := v.index.byPack(func(_ uint32, p pack) bool { return p.state == packStored })
 	for _, blobs := range packs {
 		for _, b := range blobs {
 			r.total += int64(b.length)

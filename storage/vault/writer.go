@@ -19,6 +19,7 @@ type writer struct {
 	v      *Vault
 	ctx    context.Context // without cancel: what was begun is finished, so that Close can save it
 	kick   chan struct{}   // a pack was put
+	zips   sync.Pool       // *[]byte for what is compressed
 	chunks chan []byte     // free buffers of chunkSize bytes; nil is one not made yet
 
 	saving sync.Mutex // one sync or writeIndex at a time: the keeper's and Commit's
@@ -92,8 +93,13 @@ func (w *writer) store(typ blobType, p []byte) (hash, error) {
 	}
 	var plain uint32
 	if squeezable(p) {
-		if z := w.v.zip.enc.EncodeAll(p, nil); len(z) < len(p)-len(p)/16 {
-			p, plain = z, uint32(len(p))
+		z, ok := w.zips.Get().(*[]byte)
+		if !ok {
+			z = new([]byte)
+		}
+		defer w.zips.Put(z)
+		if *z = w.v.zip.enc.EncodeAll(p, (*z)[:0]); len(*z) < len(p)-len(p)/16 {
+			p, plain = *z, uint32(len(p))
 		}
 	}
 	return id, w.storePacked(typ, id, p, plain)
