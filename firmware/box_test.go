@@ -181,15 +181,20 @@ func TestALockedPhoneIsAskedOnceASecond(t *testing.T) {
 func TestALockedPhoneThatDoesNotSaySo(t *testing.T) {
 	onBench(t, func(b *bench) {
 		phone := newHandset(anna, "a", "b", "c")
-		c := b.plug(phone)
-		b.wait("a file", func(s State) bool { return s.Progress != nil && s.Progress.Files == 1 })
+		phone.shy = true
 		phone.setLocked(true)
-		c.pull()
-		b.until(Problem)
 		b.plug(phone)
 		b.until(Waiting)
+		time.Sleep(10*time.Minute + 3*time.Millisecond)
 		phone.setLocked(false)
+		from := time.Now()
 		b.until(Done)
+		if took := time.Since(from); took > 10*time.Second {
+			b.Errorf("took %v", took)
+		}
+		if n := len(b.box.State().Lines); n > 10 {
+			b.Errorf("%d lines tell of it", n)
+		}
 	}, anna)
 }
 
@@ -360,6 +365,26 @@ func TestAPhoneWithFilesIsNoTarget(t *testing.T) {
 		time.Sleep(time.Minute)
 		if got := phone.names(); len(got) != 1 {
 			b.Errorf("the phone has %q", got)
+		}
+	}, anna)
+}
+
+func TestAPhoneThatWasFilledAfterTheLookIsNoTarget(t *testing.T) {
+	onBench(t, func(b *bench) {
+		c := b.plug(newHandset(anna, "a"))
+		b.until(Done)
+		c.pull()
+		b.until(Idle)
+		phone := newHandset(fresh)
+		b.plug(phone)
+		b.until(Asking)
+		b.press(10403 * time.Millisecond)
+		b.until(Confirming)
+		phone.add("DCIM/first.jpg")
+		b.double()
+		s := b.wait("a refusal", func(s State) bool { return len(s.Faults) > 0 })
+		if f, _ := s.Fault(); f.Code != RestoreRefused || len(phone.names()) != 1 {
+			b.Errorf("fault %+v, the phone has %q", f, phone.names())
 		}
 	}, anna)
 }

@@ -42,6 +42,7 @@ type handset struct {
 	mu     sync.Mutex // guards what follows
 	files  map[string]string
 	locked bool
+	shy    bool           // does not say that it is locked, until it is asked for files
 	read   map[string]int // how often each file was read
 	broken map[string]bool
 }
@@ -102,7 +103,7 @@ func (c *cable) Info(ctx context.Context) (usbhost.Info, error) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return usbhost.Info{ID: c.id, Name: string(c.id), Locked: c.locked, Free: -1, Total: -1}, nil
+	return usbhost.Info{ID: c.id, Name: string(c.id), Locked: c.locked && !c.shy, Free: -1, Total: -1}, nil
 }
 
 // pause lets time pass on the cable.

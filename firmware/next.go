@@ -135,11 +135,6 @@ func (s *State) booted(now time.Time, e Booted) {
 
 // say adds a line for the owner.
 func (s *State) say(now time.Time, text string) {
-	for _, l := range s.Lines[max(len(s.Lines)-2, 0):] {
-		if l.Text == text { // something that is tried again and again
-			return
-		}
-	}
 	s.Lines = append(s.Lines, Line{now, text})
 	if n := len(s.Lines); n > MaxLines {
 		s.Lines = slices.Clone(s.Lines[n-MaxLines:])

@@ -55,7 +55,7 @@ func (s *State) identified(now time.Time, n int, info usbhost.Info) {
 	p.Locked = info.Locked
 	if port.Phone == "" {
 		port.Phone = info.ID
-		p.Port, p.Outcome, p.Fault, p.tries, p.retryAt = n, NotRun, nil, 0, time.Time{}
+		p.Port, p.Outcome, p.Fault, p.tries, p.retryAt, p.shy = n, NotRun, nil, 0, time.Time{}, false
 		p.due = p.Enrolled
 		if p.Enrolled {
 			s.say(now, p.Name+" is plugged in.")
@@ -67,7 +67,7 @@ func (s *State) identified(now time.Time, n int, info usbhost.Info) {
 		}
 		return
 	}
-	if p.Enrolled && wasLocked && !p.Locked {
+	if p.Enrolled && wasLocked && !p.Locked && !p.shy {
 		s.say(now, p.Name+" is unlocked.")
 	}
 }
@@ -202,7 +202,7 @@ func (s *State) backupEnded(now time.Time, e BackupEnded) {
 	p.due = false
 	p.made = p.made || e.Backup != nil
 	if e.Err == nil && e.Verified && e.Backup != nil && e.Backup.Complete && e.Report.Complete() {
-		p.Outcome, p.Fault, p.tries = Stored, nil, 0
+		p.Outcome, p.Fault, p.tries, p.shy = Stored, nil, 0, false
 		if !p.Attached() { // unplugged after its last byte
 			p.Outcome = NotRun
 		}
@@ -226,10 +226,13 @@ func (s *State) backupFailed(now time.Time, p *Phone, e BackupEnded) {
 		code = Internal // the driver lost count
 	}
 	if code == PhoneLocked && p.Attached() {
-		p.Locked, p.due, p.Outcome = true, true, NotRun
-		s.say(now, p.Name+" is locked. Waiting for its owner.")
+		if !p.shy {
+			s.say(now, p.Name+" is locked. Waiting for its owner.")
+		}
+		p.Locked, p.shy, p.due, p.Outcome = true, true, true, NotRun
 		return
 	}
+	p.shy = false
 	detail := ""
 	if n := len(e.Report.Problems); n > 0 {
 		detail = fmt.Sprintf("%d of %d files", n, e.Report.Listed)

@@ -13,6 +13,10 @@ func (s *State) progressed(now time.Time, e Event) {
 	switch e := e.(type) {
 	case Progressed:
 		if e.Job == s.Job.N && s.Progress != nil {
+			if p := s.phone(string(s.Job.Phone)); p != nil && p.shy && e.Progress.FilesTotal > 0 {
+				p.shy = false
+				s.say(now, p.Name+" is unlocked: the backup begins.")
+			}
 			s.Progress.take(now, e.Progress)
 		}
 	case BackupCommitted:

@@ -116,7 +116,9 @@ func (s *State) begin(now time.Time, next Job) {
 	case JobBackup:
 		s.Progress = &Progress{Doing: "listing", Began: now, mark: now}
 		s.memory.verifying = false
-		s.say(now, s.name(next.Phone)+": the backup begins.")
+		if p := s.phone(string(next.Phone)); !p.shy {
+			s.say(now, p.Name+": the backup begins.")
+		}
 	case JobRestore:
 		s.Progress = &Progress{Doing: "listing", Began: now, mark: now}
 		s.say(now, fmt.Sprintf("The restore begins: everything of %s onto %s.", s.name(next.Source), s.name(next.Phone)))
@@ -166,6 +168,8 @@ func (s *State) derive(now time.Time) (Phase, usbhost.ID, time.Time) {
 		return Restoring, s.Job.Phone, never
 	case s.Job.Kind == JobBackup && s.memory.verifying:
 		return Verifying, s.Job.Phone, never
+	case s.Job.Kind == JobBackup && s.phone(string(s.Job.Phone)).shy:
+		return Waiting, s.Job.Phone, never // asked again; it has given nothing yet
 	case s.Job.Kind == JobBackup:
 		return Copying, s.Job.Phone, never
 	case s.memory.locked:
@@ -237,7 +241,7 @@ func (s *State) collect() []Fault {
 		switch {
 		case p.Fault != nil && !(p.Attached() && p.due):
 			out = append(out, *p.Fault)
-		case p.Enrolled && p.Attached() && p.Locked && p.due:
+		case p.Enrolled && p.Attached() && (p.Locked || p.shy) && p.due:
 			out = append(out, newFault(PhoneLocked, p.ID, p.Name))
 		}
 	}
@@ -250,6 +254,8 @@ func (s *State) collect() []Fault {
 // need is what a person should do next about a phone.
 func (s *State) need(now time.Time, p Phone) string {
 	switch {
+	case p.shy && p.Attached():
+		return "Unlock it and allow file transfer."
 	case s.Job.Phone == p.ID && (s.Job.Kind == JobBackup || s.Job.Kind == JobRestore):
 		return "Leave it plugged in."
 	case s.Phase == Restored && s.Current == p.ID:

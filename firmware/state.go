@@ -101,6 +101,7 @@ type Phone struct {
 	due     bool      // to be backed up as soon as it can be
 	retryAt time.Time // due again then; zero for never
 	tries   int       // runs that did not end well since it was plugged in
+	shy     bool      // it said that it was locked only when asked for files, and gave none since
 	made    bool      // a snapshot of it was made since the box started
 }
 
