@@ -97,7 +97,7 @@ func (a *Array) wholeSegment(ctx context.Context, f *ledgerFile) ([]byte, error)
 	if second != nil {
 		return second, nil
 	}
-	return nil, errors.Join(errs...)
+	return nil, join(errs...)
 }
 
 // badSegment remembers that a copy of a segment is damaged.

@@ -276,7 +276,7 @@ func (g *gather) side(ctx context.Context, b int) ([]byte, error) {
 			}
 			errs = append(errs, err)
 		}
-		return nil, errors.Join(errs...)
+		return nil, join(errs...)
 	})
 	if err != nil {
 		return nil, err
@@ -293,7 +293,7 @@ func (g *gather) fail(err error) error {
 	if g.away {
 		why = storage.ErrUnavailable
 	}
-	return fmt.Errorf("shard %d, block %d: %w: %w", g.target, g.first, why, errors.Join(append(g.errs, err)...))
+	return fmt.Errorf("shard %d, block %d: %w: %w", g.target, g.first, why, join(append(g.errs, err)...))
 }
 
 // readBlocks reads blocks of a shard, into buf if it is large enough, and verifies them. Those that are not good are nil, and err says why.
@@ -339,7 +339,7 @@ func (a *Array) readBlocks(ctx context.Context, f fact, table []byte, s shardSou
 	if len(errs) > 0 {
 		a.noteDamage(ctx, s.h, errs[0])
 	}
-	return buf, good, errors.Join(errs...)
+	return buf, good, join(errs...)
 }
 
 // readSide reads a block of a side parity file.

@@ -89,7 +89,7 @@ func (a *Array) readAny(ctx context.Context, name string, facts []fact, off int6
 // worst makes one error of why all ways to a blob failed. If any could work with a drive that is away, the blob is
 // unavailable and not corrupt.
 func worst(errs []error) error {
-	err := errors.Join(errs...)
+	err := join(errs...)
 	why := storage.ErrCorrupt
 	if errors.Is(err, storage.ErrUnavailable) {
 		why = storage.ErrUnavailable
@@ -162,7 +162,7 @@ func (a *Array) table(ctx context.Context, f fact) ([]byte, error) {
 		return a.readTable(ctx, h, id, f, n)
 	})
 	if err != nil {
-		return nil, errors.Join(append(errs, err)...)
+		return nil, join(append(errs, err)...)
 	}
 	a.tcache.put(key, t)
 	return t, nil
@@ -243,5 +243,5 @@ func inTurn[T any](ctx context.Context, a *Array, holders []holder, try func(con
 			return zero, ctx.Err()
 		}
 	}
-	return zero, errors.Join(errs...)
+	return zero, join(errs...)
 }

@@ -241,11 +241,13 @@ func (a *Array) plan(ctx context.Context, size int64, avoid map[driveNo]error) (
 		}
 	}
 	a.mu.RUnlock()
+	silent := 0
 	for i, m := range stores { // without the lock: a drive may be slow to say
 		if s, ok := m.Store.(storage.Spacer); ok {
 			space, err := s.Space(ctx)
 			if err != nil {
 				m.fail(err)
+				silent++
 			}
 			c[i].free = space.Free
 		}
@@ -253,7 +255,7 @@ func (a *Array) plan(ctx context.Context, size int64, avoid map[driveNo]error) (
 	c = slices.DeleteFunc(c, func(c candidate) bool { return c.free <= 0 && size > 0 })
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if len(stores) == 0 {
+	if len(stores) == silent {
 		return placement{}, a.nobody(avoid)
 	}
 	slices.SortStableFunc(c, func(x, y candidate) int { return cmp.Compare(y.free, x.free) })
@@ -278,11 +280,11 @@ func (a *Array) nobody(avoid map[driveNo]error) error {
 	}
 	why := storage.ErrUnavailable
 	for _, kind := range []error{storage.ErrReadOnly, storage.ErrFull} { // full counts most: room can be made
-		if errors.Is(errors.Join(errs...), kind) {
+		if errors.Is(join(errs...), kind) {
 			why = kind
 		}
 	}
-	return fmt.Errorf("no drive to write to: %w (%v)", why, errors.Join(errs...))
+	return fmt.Errorf("no drive to write to: %w (%v)", why, join(errs...))
 }
 
 // parts cuts a blob into files.

@@ -130,7 +130,7 @@ func (r *repairer) blob(ctx context.Context, name string) error {
 			}
 		}
 	}
-	if err := errors.Join(errs...); err != nil {
+	if err := join(errs...); err != nil {
 		return err
 	}
 	return r.protect(ctx, facts, table)

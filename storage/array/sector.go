@@ -2,7 +2,6 @@ package array
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 
 	"phonebackupbox/storage"
@@ -103,7 +102,7 @@ func (c *coders) rebuildSide(s sectors, want int, read func(b int) ([]byte, erro
 		group[i] = append(make([]byte, 0, s.block), block...)[:s.block]
 	}
 	if len(errs) >= s.parityOf(g) { // the wanted block is missing too
-		return nil, fmt.Errorf("array: %d blocks of %d are bad: %w: %w", len(errs)+1, len(group), storage.ErrCorrupt, errors.Join(errs...))
+		return nil, fmt.Errorf("array: %d blocks of %d are bad: %w: %w", len(errs)+1, len(group), storage.ErrCorrupt, join(errs...))
 	}
 	e, err := c.get(s.members(g), s.parityOf(g))
 	if err != nil {

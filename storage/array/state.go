@@ -116,6 +116,7 @@ func (v *view) apply(t *tables, s *segment) {
 		case tombstoneRecord:
 			v.idx.set(r.name)
 		case driveRecord:
+			t.drive(r.id)
 			v.drives[r.id] = driveState{r.label, r.removed}
 		case surviveRecord:
 			v.survive = r.survive

@@ -1,0 +1,145 @@
+package array_test
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"phonebackupbox/storage"
+	"phonebackupbox/storage/array"
+	"phonebackupbox/storage/vdrive"
+)
+
+// night is a small backup with all that an array does: puts, deletes, folds of the ledger, repairs, a new drive and a
+// lost one. It stops at the first error and tells what was acknowledged by then.
+type night struct {
+	acked, deleted map[int]bool
+}
+
+func (n *night) run(t *testing.T, r *rig) error {
+	ctx := t.Context()
+	array.SetFold(r.a, 3)
+	size := func(i int) int { return []int{100, 262_144 + i, 40_000}[i%3] }
+	var fresh []int
+	for i := range 9 {
+		if err := r.a.Put(ctx, packName(i), pack(size(i), uint64(i))); err != nil {
+			return err
+		}
+		fresh = append(fresh, i)
+		if i == 6 {
+			n.deleted[1], n.deleted[2] = true, true
+			if err := errors.Join(r.a.Delete(ctx, packName(1)), r.a.Delete(ctx, packName(2))); err != nil {
+				return err
+			}
+		}
+		if i%2 == 0 {
+			if err := r.a.Sync(ctx); err != nil {
+				return err
+			}
+			for _, i := range fresh {
+				n.acked[i] = true
+			}
+		}
+		if i == 4 {
+			r.drives[0].Rot("vault/"+packName(0), 5)
+			r.drives[1].Lose("vault/" + packName(2))
+			if _, err := r.a.Scrub(ctx, nil); err != nil {
+				return err
+			}
+			if _, err := r.a.Repair(ctx, nil); err != nil {
+				return err
+			}
+		}
+	}
+	if err := r.a.Add(ctx, r.members(3)[0]); err != nil {
+		return err
+	}
+	if err := r.a.Remove(ctx, "drive-2"); err != nil {
+		return err
+	}
+	_, err := r.a.Repair(ctx, nil)
+	return err
+}
+
+// The power fails in each write of a night, one after the other. Whatever was acknowledged is there afterwards, and
+// the array is as good as new after a repair.
+func TestPowerFailsAtEveryWrite(t *testing.T) {
+	start := func(seed uint64) *rig {
+		r := newRig(t, seed, 3, 1)
+		r.drives = append(r.drives, vdrive.New(seed+9000))
+		r.power.Feed(r.drives[3])
+		return r
+	}
+	r := start(1)
+	before := r.power.Ops()
+	if err := (&night{map[int]bool{}, map[int]bool{}}).run(t, r); err != nil {
+		t.Fatal(err)
+	}
+	wantHealthy(t, r.a)
+	writes := r.power.Ops() - before
+	if writes < 100 {
+		t.Fatalf("only %d writes", writes)
+	}
+	for nth := 1; nth <= writes; nth++ {
+		r := start(uint64(nth))
+		n := &night{map[int]bool{}, map[int]bool{}}
+		r.power.Cut(nth)
+		failed := n.run(t, r)
+		r.power.Restore()
+		if err := n.after(t, r); err != nil {
+			t.Errorf("power cut in write %d of %d (%v): %v", nth, writes, failed, err)
+		}
+	}
+}
+
+func (n *night) after(t *testing.T, r *rig) error {
+	size := func(i int) int { return []int{100, 262_144 + i, 40_000}[i%3] }
+	ctx := t.Context()
+	a, err := array.Open(ctx, r.members(), array.Options{})
+	if err != nil {
+		return err
+	}
+	read := func() error {
+		for i := range n.acked {
+			got, err := storage.ReadAll(ctx, a, packName(i), 1<<20)
+			if n.deleted[i] && errors.Is(err, storage.ErrNotExist) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			if string(got) != string(pack(size(i), uint64(i))) {
+				return fmt.Errorf("%s: other bytes", packName(i))
+			}
+		}
+		return nil
+	}
+	if err := read(); err != nil {
+		return err
+	}
+	for i := range 9 { // the next backup does it all again
+		if err := a.Put(ctx, packName(i), pack(size(i), uint64(i))); err != nil {
+			return err
+		}
+		n.acked[i] = true
+	}
+	clear(n.deleted)
+	if err := a.Sync(ctx); err != nil {
+		return err
+	}
+	if _, err := a.Scrub(ctx, nil); err != nil {
+		return err
+	}
+	if rep, err := a.Repair(ctx, nil); err != nil || len(rep.Lost) > 0 {
+		return fmt.Errorf("repair: %+v, %w", rep, err)
+	}
+	h, err := a.Health(ctx)
+	if err != nil || !h.Healthy() {
+		return fmt.Errorf("after repair: %+v, %w", h, err)
+	}
+	s, err := a.Scrub(ctx, nil)
+	if err != nil || len(s.Damaged) > 0 {
+		return fmt.Errorf("after repair: %+v, %w", s, err)
+	}
+	return read()
+}
