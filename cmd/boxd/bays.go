@@ -1,0 +1,318 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"phonebackupbox/firmware"
+	"phonebackupbox/storage/array"
+	"phonebackupbox/storage/drive"
+	"phonebackupbox/storage/vault"
+	"phonebackupbox/usbhost"
+)
+
+// bays are the places where the box's drives are plugged in, as folders. It is the box's Vault and its Drives: before
+// every job it looks which bays hold a drive of the vault now, and opens the vault anew where that has changed.
+type bays struct {
+	password string
+
+	mu    sync.Mutex         // guards what follows, and is held while a method opens or closes drives
+	slots []string           // folders, present or not
+	open  []string           // those that rack was opened over
+	rack  *rack              // nil while no drive of the vault is here
+	drawn bool               // ejected: nothing is opened any more
+	sum   array.RepairReport // of all heals
+}
+
+var (
+	_ firmware.Vault  = (*bays)(nil)
+	_ firmware.Drives = (*bays)(nil)
+	_ firmware.Draft  = draft{}
+)
+
+// plug tells that a bay exists from now on; the folder may be empty or absent.
+func (b *bays) plug(dir string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !slices.Contains(b.slots, dir) {
+		b.slots = append(b.slots, dir)
+	}
+}
+
+// refresh opens the vault over the drives that are plugged in now. The caller holds mu.
+func (b *bays) refresh(ctx context.Context) (*rack, error) {
+	if b.drawn {
+		return nil, fmt.Errorf("the drives were let go: %w", firmware.ErrVaultLocked)
+	}
+	var present []string
+	for _, dir := range b.slots {
+		if isDrive(dir) {
+			present = append(present, dir)
+		}
+	}
+	if b.rack != nil && slices.Equal(present, b.open) {
+		return b.rack, nil
+	}
+	if b.rack != nil {
+		// A drive that was pulled out cannot be flushed; what the array acknowledged is on the others.
+		err := b.rack.close()
+		b.rack, b.open = nil, nil
+		if err != nil && slices.Equal(present, b.open) {
+			return nil, err
+		}
+	}
+	if len(present) == 0 {
+		return nil, fmt.Errorf("no drive of the vault is attached: %w", firmware.ErrVaultLocked)
+	}
+	r, err := openArray(ctx, present, writing)
+	if err != nil {
+		return nil, err
+	}
+	if r.vault, err = vault.Open(ctx, r.array, b.password, vault.Options{}); err != nil {
+		if errors.Is(err, vault.ErrWrongKey) {
+			err = fmt.Errorf("%w: %w", firmware.ErrWrongKey, err)
+		}
+		return nil, errors.Join(err, r.close())
+	}
+	b.rack, b.open = r, present
+	return r, nil
+}
+
+// isDrive reports whether a drive of some vault is plugged in at dir, damaged or not.
+func isDrive(dir string) bool {
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		return false
+	}
+	d, err := drive.Open(dir, drive.Options{ReadOnly: true})
+	if err != nil {
+		return !errors.Is(err, drive.ErrNoIdentity)
+	}
+	return d.Close() == nil
+}
+
+func (b *bays) use(ctx context.Context) (*rack, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.refresh(ctx)
+}
+
+// Begin opens the snapshot to be written for a phone.
+func (b *bays) Begin(ctx context.Context, phone usbhost.Info) (firmware.Draft, error) {
+	r, err := b.use(ctx)
+	if err != nil {
+		return nil, err
+	}
+	t, err := r.vault.Begin(ctx, vault.Phone{ID: string(phone.ID), Name: phone.Name})
+	if err != nil {
+		return nil, err
+	}
+	return draft{t}, nil
+}
+
+// draft is a vault's Tree in the firmware's words.
+type draft struct{ *vault.Tree }
+
+// Commit makes the snapshot visible and durable.
+func (d draft) Commit(ctx context.Context, report usbhost.Report, complete bool) (firmware.Backup, error) {
+	s, err := d.Tree.Commit(ctx, outcome(report, complete))
+	return asBackup(s), err
+}
+
+func asBackup(s vault.Snapshot) firmware.Backup {
+	b := firmware.Backup{
+		ID: s.ID, Phone: usbhost.ID(s.Phone), Name: s.Name, Generation: s.Generation, Time: s.Time,
+		Files: s.Files, Bytes: s.Bytes, Complete: s.Complete,
+	}
+	if s.Outcome != nil {
+		b.Problems = len(s.Outcome.Problems) + s.Outcome.More
+	}
+	return b
+}
+
+// Latest opens the newest complete snapshot of a phone, or the newest of all if none is.
+func (b *bays) Latest(ctx context.Context, phone usbhost.ID) (fs.FS, firmware.Backup, error) {
+	r, err := b.use(ctx)
+	if err != nil {
+		return nil, firmware.Backup{}, err
+	}
+	list, err := r.vault.Snapshots(ctx)
+	if err != nil {
+		return nil, firmware.Backup{}, err
+	}
+	list = slices.DeleteFunc(list, func(s vault.Snapshot) bool { return s.Phone != string(phone) || s.Err != nil })
+	if len(list) == 0 {
+		return nil, firmware.Backup{}, fmt.Errorf("a snapshot of this phone: %w", fs.ErrNotExist)
+	}
+	best := list[0]
+	if i := slices.IndexFunc(list, func(s vault.Snapshot) bool { return s.Complete }); i >= 0 {
+		best = list[i]
+	}
+	fsys, err := r.vault.FS(ctx, best)
+	return fsys, asBackup(best), err
+}
+
+// History tells the snapshots of all phones, newest first.
+func (b *bays) History(ctx context.Context) ([]firmware.Backup, error) {
+	r, err := b.use(ctx)
+	if err != nil {
+		return nil, err
+	}
+	list, err := r.vault.Snapshots(ctx)
+	var out []firmware.Backup
+	for _, s := range list {
+		out = append(out, asBackup(s))
+	}
+	return out, err
+}
+
+// Health tells how the drives are, and sees those that came or went.
+func (b *bays) Health(ctx context.Context) (firmware.Health, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	r, err := b.refresh(ctx)
+	if err != nil {
+		return firmware.Health{}, err
+	}
+	h, err := r.array.Health(ctx)
+	if err != nil {
+		return firmware.Health{}, err
+	}
+	snaps, err := r.vault.Snapshots(ctx)
+	if err != nil {
+		return firmware.Health{}, err
+	}
+	return b.inWords(h, len(snaps)), nil
+}
+
+// unhealed is how much a heal has to do, in pieces: nobody has weighed them.
+func unhealed(h array.Health) int64 {
+	n := h.Damaged
+	for _, blobs := range h.Spare[:h.Survive] {
+		n += blobs
+	}
+	return int64(n)
+}
+
+// healable reports whether the drives that are here are enough to protect everything as wanted.
+func healable(h array.Health) bool {
+	n := 0
+	for _, d := range h.Drives {
+		if d.State == array.Attached {
+			n++
+		}
+	}
+	return n > h.Survive
+}
+
+// driveStates are an array's states in the firmware's words. Removed drives are not shown, blank ones are asked about.
+var driveStates = map[array.State]firmware.DriveState{
+	array.Attached: firmware.DriveOK, array.Failing: firmware.DriveFailing, array.Away: firmware.DriveAway,
+	array.Blank: firmware.DriveUnknown, array.Twin: firmware.DriveForeign,
+}
+
+// inWords is an array's health for people. The caller holds mu.
+func (b *bays) inWords(h array.Health, snapshots int) firmware.Health {
+	out := firmware.Health{
+		Known: true, Want: h.Survive, Now: survives(h), Snapshots: snapshots, Bytes: h.Bytes, Lost: len(h.Lost),
+		Unhealed: unhealed(h), Healable: healable(h),
+	}
+	for _, d := range h.Drives {
+		state, shown := driveStates[d.State]
+		if !shown {
+			continue
+		}
+		if d.State == array.Attached && d.Total > 0 && d.Free < nearlyFull {
+			state = firmware.DriveFull
+		}
+		out.Drives = append(out.Drives, firmware.Drive{ID: d.ID, Label: d.Label, State: state, Free: d.Free, Total: d.Total})
+	}
+	for _, dir := range b.slots {
+		if info, err := os.Stat(dir); err == nil && info.IsDir() && !isDrive(dir) {
+			out.Drives = append(out.Drives, firmware.Drive{ID: dir, Label: filepath.Base(dir), State: firmware.DriveUnknown, Free: -1, Total: -1})
+		}
+	}
+	slices.SortStableFunc(out.Drives, func(x, y firmware.Drive) int { return strings.Compare(x.Label, y.Label) })
+	return out
+}
+
+// nearlyFull is when a drive is told to be full, in bytes: less than a pack and its parity would not fit well.
+const nearlyFull = 64 << 20
+
+// Heal makes the drives whole.
+func (b *bays) Heal(ctx context.Context, watch func(done, total int64)) (firmware.Health, error) {
+	r, err := b.use(ctx)
+	if err != nil {
+		return firmware.Health{}, err
+	}
+	report, err := r.array.Repair(ctx, func(p array.Progress) { watch(p.Done, p.Total) })
+	if err != nil {
+		return firmware.Health{}, err
+	}
+	b.mu.Lock()
+	b.sum.Mended, b.sum.Rebuilt, b.sum.Spread = b.sum.Mended+report.Mended, b.sum.Rebuilt+report.Rebuilt, b.sum.Spread+report.Spread
+	b.mu.Unlock()
+	return b.Health(ctx)
+}
+
+// healed is what all heals so far did.
+func (b *bays) healed() array.RepairReport {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.sum
+}
+
+// verify reads back and decrypts everything.
+func (b *bays) verify(ctx context.Context) (vault.VerifyReport, error) {
+	r, err := b.use(ctx)
+	if err != nil {
+		return vault.VerifyReport{}, err
+	}
+	return r.vault.Verify(ctx, nil)
+}
+
+// Adopt makes the drive at the folder dir part of the vault.
+func (b *bays) Adopt(ctx context.Context, dir string) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	r, err := b.refresh(ctx)
+	if err != nil {
+		return err
+	}
+	if err := r.add(ctx, dir); err != nil {
+		return err
+	}
+	b.open = append(b.open, dir)
+	slices.SortFunc(b.open, func(x, y string) int { return slices.Index(b.slots, x) - slices.Index(b.slots, y) })
+	return nil
+}
+
+// forget gives a drive up for good: the owner says that it does not come back.
+func (b *bays) forget(ctx context.Context, label string) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	r, err := b.refresh(ctx)
+	if err != nil {
+		return err
+	}
+	return r.remove(ctx, label)
+}
+
+// Eject flushes every drive and lets go of it. Nothing is opened again.
+func (b *bays) Eject(context.Context) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.drawn = true
+	if b.rack == nil {
+		return nil
+	}
+	r := b.rack
+	b.rack, b.open = nil, nil
+	return r.close()
+}

@@ -1,0 +1,290 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/pflag"
+
+	"phonebackupbox/storage"
+	"phonebackupbox/storage/array"
+	"phonebackupbox/storage/drive"
+	"phonebackupbox/storage/vault"
+)
+
+// watch draws an array's progress.
+func (b *bar) watch(p array.Progress) { b.show(p.Done, p.Total, p.Done, "") }
+
+func vaultScrubCommand(flags *pflag.FlagSet) action {
+	dirs := flags.StringArray("drive", nil, "a drive's `folder`; once for each drive")
+	ignoreKey(flags)
+	return func(ctx context.Context, c *call, args []string) (err error) {
+		if err := noArgs(args); err != nil {
+			return err
+		}
+		r, err := openArray(ctx, *dirs, reading)
+		if err != nil {
+			return err
+		}
+		defer r.also(&err)
+		report, err := r.scrub(ctx, c)
+		if err != nil {
+			return err
+		}
+		if err := c.print(report, func(w io.Writer) { scrubText(w, report) }); err != nil {
+			return err
+		}
+		return r.scrubVerdict(ctx, report)
+	}
+}
+
+// ignoreKey accepts the key flags on commands that work without the key, so that one command line fits all.
+func ignoreKey(flags *pflag.FlagSet) {
+	flags.String("key-file", "", "not needed here")
+	flags.String("words-file", "", "not needed here")
+}
+
+func (r *rack) scrub(ctx context.Context, c *call) (array.ScrubReport, error) {
+	progress := newBar(c.err, "scrub")
+	defer progress.clear()
+	return r.array.Scrub(ctx, progress.watch)
+}
+
+// scrubVerdict is the exit code after a scrub: lost, damaged or degraded, or healthy.
+func (r *rack) scrubVerdict(ctx context.Context, report array.ScrubReport) error {
+	if n := len(report.Unreadable); n > 0 {
+		return lostError{plural(n, "blob", "blobs") + " cannot be read with these drives"}
+	}
+	if n := len(report.Damaged); n > 0 {
+		return incompleteError{plural(n, "file is", "files are") + " damaged; all can be mended: boxd vault repair"}
+	}
+	h, err := r.array.Health(ctx)
+	if err != nil {
+		return err
+	}
+	return verdictError(h)
+}
+
+func scrubText(w io.Writer, report array.ScrubReport) {
+	for _, d := range report.Drives {
+		state := "ok"
+		switch {
+		case d.Err != "":
+			state = printable(d.Err)
+		case d.Bad+d.Missing > 0:
+			state = fmt.Sprintf("%s damaged (%s), %d missing", plural(d.Bad, "file", "files"), plural(d.Blocks, "block", "blocks"), d.Missing)
+		}
+		fmt.Fprintf(w, "%-16s %8s in %s: %s\n", printable(d.Label), size(d.Bytes), plural(d.Files, "file", "files"), state)
+	}
+	for _, d := range report.Damaged {
+		fmt.Fprintf(w, "  ! %s: %s\n", d.File, printable(d.What))
+	}
+	for _, name := range report.Unreadable {
+		fmt.Fprintf(w, "  ! cannot be read: %s\n", name)
+	}
+}
+
+type verifyResult struct {
+	Scrub array.ScrubReport  `json:"scrub"`
+	Vault vault.VerifyReport `json:"vault"`
+}
+
+func vaultVerifyCommand(flags *pflag.FlagSet) action {
+	var f vaultFlags
+	f.register(flags)
+	return func(ctx context.Context, c *call, args []string) (err error) {
+		if err := noArgs(args); err != nil {
+			return err
+		}
+		r, err := f.open(ctx, reading)
+		if err != nil {
+			return err
+		}
+		defer r.also(&err)
+		var res verifyResult
+		if res.Scrub, err = r.scrub(ctx, c); err != nil {
+			return err
+		}
+		progress := newBar(c.err, "verify")
+		res.Vault, err = r.vault.Verify(ctx, func(done, total int64) { progress.show(done, total, done, "") })
+		progress.clear()
+		if err != nil {
+			return err
+		}
+		if err := c.print(res, func(w io.Writer) { scrubText(w, res.Scrub); verifyText(w, res.Vault) }); err != nil {
+			return err
+		}
+		if !res.Vault.OK() {
+			return lostError{"some of what the snapshots name cannot be read back"}
+		}
+		return r.scrubVerdict(ctx, res.Scrub)
+	}
+}
+
+func verifyText(w io.Writer, r vault.VerifyReport) {
+	fmt.Fprintf(w, "decrypted %s in %s: %s, %s\n", size(r.Bytes), plural(r.Packs, "pack", "packs"), plural(r.Blobs, "chunk", "chunks"), plural(r.Snapshots, "snapshot", "snapshots"))
+	for _, d := range r.Damaged {
+		fmt.Fprintf(w, "  ! %s: %s\n", d.Name, printable(d.Err.Error()))
+	}
+	for _, h := range r.Hit {
+		fmt.Fprintf(w, "  ! snapshot %s: %s cannot be restored whole\n", short(h.Snapshot), printable(h.Path))
+	}
+	if r.MoreHit > 0 {
+		fmt.Fprintf(w, "  ! and %s more\n", plural(r.MoreHit, "file", "files"))
+	}
+}
+
+func vaultRepairCommand(flags *pflag.FlagSet) action {
+	dirs := flags.StringArray("drive", nil, "a drive's `folder`; once for each drive")
+	ignoreKey(flags)
+	return func(ctx context.Context, c *call, args []string) (err error) {
+		if err := noArgs(args); err != nil {
+			return err
+		}
+		r, err := openArray(ctx, *dirs, writing)
+		if err != nil {
+			return err
+		}
+		defer r.also(&err)
+		return r.repair(ctx, c)
+	}
+}
+
+// repair mends everything and tells what it did.
+func (r *rack) repair(ctx context.Context, c *call) error {
+	if _, err := r.scrub(ctx, c); err != nil { // repair mends what has been found
+		return err
+	}
+	progress := newBar(c.err, "repair")
+	report, err := r.array.Repair(ctx, progress.watch)
+	progress.clear()
+	if err != nil {
+		return err
+	}
+	h, err := r.array.Health(ctx)
+	if err != nil {
+		return err
+	}
+	err = c.print(map[string]any{"repair": report, "health": h}, func(w io.Writer) {
+		fmt.Fprintf(w, "%s mended, %s made anew, %s spread over other drives, %s cleared away\n",
+			plural(report.Mended, "damaged file", "damaged files"), plural(report.Rebuilt, "missing file", "missing files"),
+			plural(report.Spread, "blob", "blobs"), plural(report.Orphans, "left-over", "left-overs"))
+		for _, name := range report.Lost {
+			fmt.Fprintf(w, "  ! cannot be repaired now: %s\n", name)
+		}
+		fmt.Fprintln(w, protection(h))
+	})
+	if err != nil {
+		return err
+	}
+	if len(report.Lost) > 0 && len(h.Lost) == 0 {
+		return incompleteError{plural(len(report.Lost), "blob", "blobs") + " cannot be repaired with these drives"}
+	}
+	return verdictError(h)
+}
+
+func vaultExportCommand(flags *pflag.FlagSet) action {
+	var f vaultFlags
+	f.register(flags)
+	format := flags.String("format", "", "restic: a plain restic repository, made without the key")
+	to := flags.String("to", "", "the `folder` to write into")
+	return func(ctx context.Context, c *call, args []string) (err error) {
+		switch {
+		case *to == "":
+			return usageError{"export to where?", "give --to DIR"}
+		case *format == "restic" && len(args) == 0:
+			return exportRepository(ctx, c, f.drives, *to)
+		case *format == "" && len(args) == 1:
+		default:
+			return usageError{"export what?", "boxd vault export --format restic --to DIR, or boxd vault export SNAPSHOT --to DIR"}
+		}
+		r, err := f.open(ctx, reading)
+		if err != nil {
+			return err
+		}
+		defer r.also(&err)
+		snap, err := r.find(ctx, args[0])
+		if err != nil {
+			return err
+		}
+		if err := makeTarget(*to, false); err != nil {
+			return err
+		}
+		return restore(ctx, c, r, snap, "folder:"+*to)
+	}
+}
+
+func exportRepository(ctx context.Context, c *call, dirs []string, to string) (err error) {
+	r, err := openArray(ctx, dirs, reading)
+	if err != nil {
+		return err
+	}
+	defer r.also(&err)
+	progress := newBar(c.err, "export")
+	err = vault.Export(ctx, r.array, to, func(done, total int64) { progress.show(done, total, done, "") })
+	progress.clear()
+	if err != nil {
+		return err
+	}
+	return c.print(map[string]string{"repository": to}, func(w io.Writer) {
+		fmt.Fprintf(w, "a plain restic repository is in %s\n  restic -r %s --password-file KEY snapshots\n", printable(to), printable(to))
+	})
+}
+
+func selftestCommand(flags *pflag.FlagSet) action {
+	dirs := flags.StringArray("drive", nil, "a drive's `folder`; once for each drive")
+	return func(ctx context.Context, c *call, args []string) error {
+		if err := noArgs(args); err != nil {
+			return err
+		}
+		if len(*dirs) == 0 {
+			return usageError{"which drives?", "give --drive DIR once for each drive; a folder that is no drive of a vault yet can be tested too"}
+		}
+		type result struct {
+			Drive string `json:"drive"`
+			OK    bool   `json:"ok"`
+			Error string `json:"error,omitempty"`
+		}
+		results, failed := []result{}, 0
+		for _, dir := range *dirs {
+			res := result{Drive: dir, OK: true}
+			if err := testDrive(ctx, dir); err != nil {
+				res.OK, res.Error = false, printable(err.Error())
+				failed++
+			}
+			results = append(results, res)
+		}
+		err := c.print(results, func(w io.Writer) {
+			for _, r := range results {
+				if r.OK {
+					fmt.Fprintf(w, "%s: ok\n", printable(r.Drive))
+				} else {
+					fmt.Fprintf(w, "%s: FAILED\n  %s\n", printable(r.Drive), r.Error)
+				}
+			}
+		})
+		if err == nil && failed > 0 {
+			err = lostError{plural(failed, "drive", "drives") + " failed the test"}
+		}
+		return err
+	}
+}
+
+// testDrive runs the conformance suite of every Store on a throw-away drive inside dir, so that a vault that may be
+// there is not touched.
+func testDrive(ctx context.Context, dir string) (err error) {
+	tmp, err := os.MkdirTemp(dir, ".boxd-selftest-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(tmp)) }()
+	d, err := drive.Create(tmp, "selftest")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.Close()) }()
+	return storage.Check(ctx, d)
+}

@@ -1,0 +1,282 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+	"golang.org/x/sync/errgroup"
+
+	"phonebackupbox/firmware"
+	"phonebackupbox/hal/vboard"
+	"phonebackupbox/storage/vault"
+	"phonebackupbox/ui/led"
+	"phonebackupbox/ui/web"
+	"phonebackupbox/usbhost"
+	"phonebackupbox/usbhost/folder"
+	initiator "phonebackupbox/usbhost/mtp"
+	"phonebackupbox/usbhost/vphone"
+	"phonebackupbox/usbhost/vphone/mtp"
+)
+
+type demoOptions struct {
+	web, photos, dir string
+	once             bool
+}
+
+func demoCommand(flags *pflag.FlagSet) action {
+	var o demoOptions
+	flags.StringVar(&o.web, "web", "", "serve the status page at this `address`; default 127.0.0.1 and a free port, none with --once")
+	flags.StringVar(&o.photos, "photos", "", "use the photos of this `folder` instead of samples")
+	flags.StringVar(&o.dir, "dir", "", "keep the demonstration's drives in this new `folder`; default: a temporary one, removed at the end")
+	flags.BoolVar(&o.once, "once", false, "exit after the proof")
+	return func(ctx context.Context, c *call, args []string) error {
+		if err := noArgs(args); err != nil {
+			return err
+		}
+		return runDemo(ctx, c, o)
+	}
+}
+
+// demo is a whole box with everything around it: phones, cables, drives and a finger.
+type demo struct {
+	screen *screen
+	board  *vboard.Board
+	depth  vboard.Depth
+	start  time.Time
+	box    *firmware.Box
+	bus    *vphone.Bus
+	bays   *bays
+	base   string
+	dirs   []string // of the first three drives
+	words  string
+
+	roll       *roll
+	old, fresh *mtp.Phone
+	spool      *vphone.Spool // where the new phone keeps what it receives
+	oldID      usbhost.ID
+	found      findings
+	rotted     int
+	tookFirst  time.Duration
+}
+
+// plug plugs a phone into the box's USB port.
+func (d *demo) plug(p *mtp.Phone) { d.bus.Arrive(p.Plug()) }
+
+func runDemo(ctx context.Context, c *call, o demoOptions) (err error) {
+	base, done, err := demoDir(o.dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, done()) }()
+	out := c.out
+	if c.json {
+		out = c.err
+	}
+	columns, live := terminal(out)
+	look := vboard.LookOf(live, columns, os.Getenv("TERM"), os.Getenv("COLORTERM"))
+	board := vboard.New(out, look)
+	d := &demo{board: board, screen: &screen{board: board}, depth: look.Depth, base: base, start: time.Now()}
+	d.screen.title(0, "A phone backup box, all of it in this one process; nothing is plugged in")
+	if err := d.build(ctx, o); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.tidy()) }()
+	return d.live(ctx, c, out, o)
+}
+
+// demoDir makes the folder that the drives lie in, and tells how to clear it away.
+func demoDir(dir string) (string, func() error, error) {
+	if dir != "" {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return "", nil, fmt.Errorf("demo: %s: %w", dir, reason(err))
+		}
+		return dir, func() error { return nil }, makeTarget(dir, false)
+	}
+	base, err := os.MkdirTemp("", "boxd-demo-")
+	return base, func() error { return os.RemoveAll(base) }, err
+}
+
+// smallVideo is the size of the big video on a machine without room for it, in bytes.
+const smallVideo = 200 << 20
+
+// freeSpace is the room on the disk that holds dir, in bytes; -1 if nobody can tell.
+func freeSpace(ctx context.Context, dir string) (int64, error) {
+	p, err := folder.Open(dir)
+	if err != nil {
+		return -1, err
+	}
+	info, err := p.Info(ctx)
+	return info.Free, errors.Join(err, p.Close())
+}
+
+// build makes the phones, the drives, the vault and the box.
+func (d *demo) build(ctx context.Context, o demoOptions) (err error) {
+	video := int64(bigVideoSize)
+	room, err := freeSpace(ctx, d.base)
+	if err != nil {
+		return err
+	}
+	if room >= 0 && room < 2*bigVideoSize {
+		video = smallVideo
+		d.screen.say("  only %s free in %s: the big video is %s instead of %s", size(room), d.base, size(video), size(bigVideoSize))
+	}
+	if d.roll, err = fill(ctx, samplesDir(d.base), o.photos, video, func(s string) { d.screen.say("  %s", s) }); err != nil {
+		return err
+	}
+	d.screen.say("  pictures: %s", d.roll.set.Reason)
+	d.old = oldPhone(d.roll)
+	d.fresh, d.spool = newPhone(d.roll, d.base)
+	d.oldID = "mtp:DEMO0001"
+	if d.words, err = vault.NewWords(); err != nil {
+		return err
+	}
+	d.bays = &bays{password: d.words}
+	for _, name := range []string{"drive-a", "drive-b", "drive-c"} {
+		dir := filepath.Join(d.base, name)
+		d.dirs = append(d.dirs, dir)
+		d.bays.plug(dir)
+	}
+	if err := createOn(ctx, d.dirs, d.words, 1); err != nil {
+		return err
+	}
+	d.screen.say("  a vault over three drives, two for data and one for parity; its 24 words begin “%s …”", strings.Join(strings.Fields(d.words)[:3], " "))
+	d.bus = vphone.NewBus(func(ctx context.Context, dev usbhost.Interface) (usbhost.Phone, error) {
+		return initiator.Open(ctx, dev, initiator.Options{Location: time.UTC})
+	}, nil)
+	d.box = firmware.New(firmware.Config{Bus: d.bus, Vault: d.bays, Roster: roster{filepath.Join(d.base, "enrolled.json")}, Drives: d.bays})
+	return nil
+}
+
+// createOn makes a new vault on folders and lets go of it again.
+func createOn(ctx context.Context, dirs []string, password string, survive int) (err error) {
+	r := &rack{}
+	defer r.also(&err)
+	if r.drives, err = createDrives(dirs, newVaultID()); err != nil {
+		return err
+	}
+	return r.create(ctx, password, survive)
+}
+
+// tidy pulls the phones out and lets go of the drives.
+func (d *demo) tidy() error {
+	d.old.Unplug()
+	d.fresh.Unplug()
+	return errors.Join(d.bays.Eject(context.Background()), d.spool.Close())
+}
+
+// live runs the box, its lights and its page while the story plays, and then, unless once, while the visitor does.
+func (d *demo) live(ctx context.Context, c *call, out io.Writer, o demoOptions) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	g, ctx := errgroup.WithContext(ctx)
+	states, leave := d.box.Subscribe()
+	lights, dark := d.box.Subscribe()
+	g.Go(func() error { return d.box.Run(ctx) })
+	g.Go(func() error { defer leave(); return d.screen.follow(states) })
+	g.Go(func() error { defer dark(); return led.Run(ctx, d.board, lights, led.Options{}) })
+	g.Go(func() error { return d.finger(ctx) })
+	if !o.once || o.web != "" {
+		serve, err := d.page(o.web)
+		if err != nil {
+			stop()
+			return errors.Join(err, ended(g.Wait()))
+		}
+		g.Go(func() error { return serve(ctx) })
+	}
+	err := d.story(ctx)
+	// From here on a person may type: nothing is redrawn in place any more.
+	err = d.report(c, out, errors.Join(err, d.board.Close()))
+	if err == nil && !o.once {
+		err = d.play(ctx, c)
+	}
+	stop()
+	return errors.Join(err, ended(g.Wait()))
+}
+
+// ended takes the end that we asked for out of an error.
+func ended(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// finger carries the button's edges from the board to the box.
+func (d *demo) finger(ctx context.Context) error {
+	for {
+		e, err := d.board.Edge(ctx)
+		if err != nil {
+			return err
+		}
+		if err := d.box.Edge(ctx, e.Down, e.At); err != nil {
+			return err
+		}
+	}
+}
+
+// page opens the status page's port, so that a taken one is found at once, and returns what serves it.
+func (d *demo) page(addr string) (func(context.Context) error, error) {
+	if addr == "" {
+		addr = "127.0.0.1:0"
+	}
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, hintError{fmt.Errorf("status page: %w", err), "web", "choose another --web ADDRESS:PORT"}
+	}
+	h := web.New(d.box, web.Options{Lamps: func(s firmware.State, now time.Time) web.Lamps {
+		var lamps web.Lamps
+		for i, level := range led.Frame(s, now, false) {
+			lamps[i] = uint8(level)
+		}
+		return lamps
+	}})
+	srv := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second}
+	srv.RegisterOnShutdown(h.Close)
+	d.screen.say("  status page: http://%s/", l.Addr())
+	return func(ctx context.Context) error {
+		ended := make(chan error, 1)
+		go func() { ended <- srv.Serve(l) }()
+		select {
+		case err := <-ended:
+			return err
+		case <-ctx.Done():
+		}
+		wait, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
+		defer cancel()
+		err := srv.Shutdown(wait)
+		if serr := <-ended; !errors.Is(serr, http.ErrServerClosed) {
+			err = errors.Join(err, serr)
+		}
+		return err
+	}, nil
+}
+
+// report prints the table and turns it into the exit code.
+func (d *demo) report(c *call, out io.Writer, err error) error {
+	took := time.Since(d.start)
+	if err != nil {
+		d.found.add(false, "the demonstration", "%v", err)
+	} else {
+		d.found.add(took < 2*time.Minute, "all of it", "%.0f s", took.Seconds())
+	}
+	fmt.Fprintln(out)
+	d.found.table(out, d.depth != vboard.ASCII)
+	if c.json {
+		if perr := printJSON(c.out, d.found); perr != nil {
+			return perr
+		}
+	}
+	if !d.found.ok() {
+		return lostError{"the demonstration did not hold what it promises"}
+	}
+	return nil
+}

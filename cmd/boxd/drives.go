@@ -1,0 +1,127 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/spf13/pflag"
+
+	"phonebackupbox/storage/drive"
+)
+
+// driveFlags are the flags of the commands that change which drives a vault is on. They need no key.
+func driveFlags(flags *pflag.FlagSet) *[]string {
+	dirs := flags.StringArray("drive", nil, "the `folder` of a drive that the vault is on; once for each")
+	ignoreKey(flags)
+	return dirs
+}
+
+func driveAddCommand(flags *pflag.FlagSet) action {
+	dirs := driveFlags(flags)
+	return func(ctx context.Context, c *call, args []string) (err error) {
+		if len(args) != 1 {
+			return usageError{"which drive?", "boxd drive add DIR --drive DIR… (those that the vault is on)"}
+		}
+		r, err := openArray(ctx, *dirs, writing)
+		if err != nil {
+			return err
+		}
+		defer r.also(&err)
+		if err := r.add(ctx, args[0]); err != nil {
+			return err
+		}
+		return r.repair(ctx, c)
+	}
+}
+
+func driveRemoveCommand(flags *pflag.FlagSet) action {
+	dirs := driveFlags(flags)
+	return func(ctx context.Context, c *call, args []string) (err error) {
+		if len(args) != 1 {
+			return usageError{"which drive?", "boxd drive remove ID --drive DIR…; boxd vault status tells the ids"}
+		}
+		r, err := openArray(ctx, *dirs, writing)
+		if err != nil {
+			return err
+		}
+		defer r.also(&err)
+		if err := r.remove(ctx, args[0]); err != nil {
+			return err
+		}
+		return r.repair(ctx, c)
+	}
+}
+
+func driveReplaceCommand(flags *pflag.FlagSet) action {
+	dirs := driveFlags(flags)
+	return func(ctx context.Context, c *call, args []string) (err error) {
+		if len(args) != 2 {
+			return usageError{"which drive by which?", "boxd drive replace OLD-ID NEW-DIR --drive DIR…"}
+		}
+		r, err := openArray(ctx, *dirs, writing)
+		if err != nil {
+			return err
+		}
+		defer r.also(&err)
+		if err := r.add(ctx, args[1]); err != nil {
+			return err
+		}
+		if err := r.remove(ctx, args[0]); err != nil {
+			return err
+		}
+		return r.repair(ctx, c)
+	}
+}
+
+// add makes dir a drive of the rack's vault. A folder that is one already, because an earlier add was cut short, is
+// taken as it is.
+func (r *rack) add(ctx context.Context, dir string) error {
+	id := r.drives[0].Vault()
+	open := func() (*drive.Drive, error) { return drive.Create(dir, id) }
+	if isDrive(dir) {
+		open = func() (*drive.Drive, error) { return drive.Open(dir, drive.Options{}) }
+	}
+	d, err := open()
+	if err == nil && d.Vault() != id {
+		err = hintError{errors.Join(fmt.Errorf("%s belongs to another vault", dir), d.Close()), "foreign",
+			"it is left as it is; use an empty drive"}
+	}
+	if err != nil {
+		return err
+	}
+	r.drives = append(r.drives, d)
+	return r.array.Add(ctx, member(d))
+}
+
+// remove gives a drive up: by its id, the label that status shows, or its folder.
+func (r *rack) remove(ctx context.Context, which string) error {
+	h, err := r.array.Health(ctx)
+	if err != nil {
+		return err
+	}
+	found := ""
+	for _, d := range h.Drives {
+		if d.ID == which || d.Label == which || r.dirOf(d.ID) == filepath.Clean(which) {
+			if found != "" {
+				return hintError{fmt.Errorf("%q could mean two drives", printable(which)), "ambiguous", "give the id that boxd vault status --json shows"}
+			}
+			found = d.ID
+		}
+	}
+	if found == "" {
+		return hintError{fmt.Errorf("no drive %q in this vault", printable(which)), "no-drive", "boxd vault status shows them"}
+	}
+	return r.array.Remove(ctx, found)
+}
+
+// dirOf is the folder of an attached drive, "" for others.
+func (r *rack) dirOf(id string) string {
+	for _, d := range r.drives {
+		if d.ID() == id {
+			return d.Dir()
+		}
+	}
+	return ""
+}

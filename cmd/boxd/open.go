@@ -1,0 +1,166 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/spf13/pflag"
+
+	"phonebackupbox/storage"
+	"phonebackupbox/storage/array"
+	"phonebackupbox/storage/drive"
+	"phonebackupbox/storage/vault"
+)
+
+// vaultFlags are the flags of every command that works on a vault.
+type vaultFlags struct {
+	drives             []string
+	keyFile, wordsFile string
+}
+
+func (f *vaultFlags) register(flags *pflag.FlagSet) {
+	flags.StringArrayVar(&f.drives, "drive", nil, "a drive's `folder`; once for each drive, missing ones left out")
+	flags.StringVar(&f.keyFile, "key-file", "", "the `file` that holds the vault's 24 words")
+	flags.StringVar(&f.wordsFile, "words-file", "", "a `file` with the 24 words as a person typed them")
+}
+
+// password reads the key or words file.
+func (f *vaultFlags) password() (string, error) {
+	switch {
+	case f.keyFile != "" && f.wordsFile != "":
+		return "", usageError{"--key-file and --words-file: give one of them", ""}
+	case f.keyFile != "":
+		return readKey(f.keyFile)
+	case f.wordsFile != "":
+		return readWords(f.wordsFile)
+	}
+	return "", usageError{"the vault's key is missing", "give --key-file FILE or --words-file FILE"}
+}
+
+// access is what a command does to the drives.
+type access bool
+
+const (
+	reading access = false // takes no lock; works on read-only drives
+	writing access = true  // takes every drive's lock
+)
+
+// rack is the drives of one command, opened, with the array over them and perhaps the vault in it.
+type rack struct {
+	drives []*drive.Drive
+	array  *array.Array
+	vault  *vault.Vault // nil where a command needs no key
+}
+
+// openDrives opens the named folders and checks that they belong together.
+func openDrives(dirs []string, a access) ([]*drive.Drive, error) {
+	if len(dirs) == 0 {
+		return nil, usageError{"no drive was named", "give --drive DIR once for each drive"}
+	}
+	var drives []*drive.Drive
+	for _, dir := range dirs {
+		d, err := drive.Open(dir, drive.Options{ReadOnly: a == reading})
+		if err == nil && d.Vault() != first(drives, d).Vault() {
+			err = hintError{fmt.Errorf("%s belongs to another vault than %s", dir, drives[0].Dir()), "foreign",
+				"name only the drives of one vault"}
+			err = errors.Join(err, d.Close())
+		}
+		if err != nil {
+			return nil, errors.Join(driveError(dir, err), closeDrives(drives))
+		}
+		drives = append(drives, d)
+	}
+	return drives, nil
+}
+
+// first is the drive that the others must match: the first opened, or d where it is the first.
+func first(drives []*drive.Drive, d *drive.Drive) *drive.Drive {
+	if len(drives) == 0 {
+		return d
+	}
+	return drives[0]
+}
+
+// driveError adds what to do about an error of drive.Open.
+func driveError(dir string, err error) error {
+	switch {
+	case errors.Is(err, drive.ErrNoIdentity):
+		return hintError{err, "no-drive", "boxd vault create makes new drives, boxd drive add takes one into a vault; check the path " + dir}
+	case errors.Is(err, drive.ErrBusy):
+		return hintError{err, "busy", "wait until the other boxd has finished"}
+	case errors.Is(err, storage.ErrReadOnly):
+		return hintError{err, "read-only", "mount it writable, or leave it out"}
+	}
+	return err
+}
+
+func closeDrives(drives []*drive.Drive) error {
+	var errs []error
+	for _, d := range drives {
+		errs = append(errs, d.Close())
+	}
+	return errors.Join(errs...)
+}
+
+func member(d *drive.Drive) array.Member {
+	return array.Member{ID: d.ID(), Label: filepath.Base(d.Dir()), Store: d}
+}
+
+// openArray opens the drives and the array over them: all that a command without the key needs.
+func openArray(ctx context.Context, dirs []string, a access) (*rack, error) {
+	drives, err := openDrives(dirs, a)
+	if err != nil {
+		return nil, err
+	}
+	var members []array.Member
+	for _, d := range drives {
+		members = append(members, member(d))
+	}
+	arr, err := array.Open(ctx, members, array.Options{})
+	if err != nil {
+		return nil, errors.Join(err, closeDrives(drives))
+	}
+	return &rack{drives: drives, array: arr}, nil
+}
+
+// open opens everything. The key is read first, since a wrong file name is found without touching a drive.
+func (f *vaultFlags) open(ctx context.Context, a access) (*rack, error) {
+	password, err := f.password()
+	if err != nil {
+		return nil, err
+	}
+	r, err := openArray(ctx, f.drives, a)
+	if err != nil {
+		return nil, err
+	}
+	r.vault, err = vault.Open(ctx, r.array, password, vault.Options{ReadOnly: a == reading})
+	if err != nil {
+		return nil, errors.Join(keyError(err), r.close())
+	}
+	return r, nil
+}
+
+// keyError adds what to do about a key that does not fit.
+func keyError(err error) error {
+	if errors.Is(err, vault.ErrWrongKey) {
+		return hintError{err, "wrong-key", "use the key file or words that were made with this vault"}
+	}
+	return err
+}
+
+// close flushes and lets go of everything.
+func (r *rack) close() error {
+	var errs []error
+	if r.vault != nil {
+		errs = append(errs, r.vault.Close())
+	}
+	if r.array != nil {
+		errs = append(errs, r.array.Close())
+	}
+	return errors.Join(append(errs, closeDrives(r.drives))...)
+}
+
+// also adds the error of letting go to a command's own.
+func (r *rack) also(err *error) { *err = errors.Join(*err, r.close()) }

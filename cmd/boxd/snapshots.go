@@ -1,0 +1,215 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"phonebackupbox/storage/vault"
+)
+
+// snapshotJSON is a snapshot as the contract gives it.
+type snapshotJSON struct {
+	ID         string    `json:"id"`
+	Phone      string    `json:"phone"`
+	Name       string    `json:"name"`
+	Generation uint64    `json:"generation"`
+	Time       time.Time `json:"time"`
+	Files      int       `json:"files"`
+	Bytes      int64     `json:"bytes"`
+	Complete   bool      `json:"complete"`
+}
+
+func toJSON(s vault.Snapshot) snapshotJSON {
+	return snapshotJSON{s.ID, s.Phone, s.Name, s.Generation, s.Time, s.Files, s.Bytes, s.Complete}
+}
+
+func snapshotsCommand(flags *pflag.FlagSet) action {
+	var f vaultFlags
+	f.register(flags)
+	return func(ctx context.Context, c *call, args []string) (err error) {
+		if err := noArgs(args); err != nil {
+			return err
+		}
+		r, err := f.open(ctx, reading)
+		if err != nil {
+			return err
+		}
+		defer r.also(&err)
+		list, err := r.vault.Snapshots(ctx)
+		if err != nil {
+			return err
+		}
+		out := []snapshotJSON{}
+		for _, s := range list {
+			out = append(out, toJSON(s))
+		}
+		return c.print(out, func(w io.Writer) { snapshotTable(w, out) })
+	}
+}
+
+func snapshotTable(w io.Writer, list []snapshotJSON) {
+	if len(list) == 0 {
+		fmt.Fprintln(w, "no snapshots yet")
+		return
+	}
+	fmt.Fprintf(w, "%-8s  %5s  %-16s  %10s  %8s  %-10s  %s\n", "id", "gen", "time", "files", "size", "", "phone")
+	for _, s := range list {
+		state := "complete"
+		if !s.Complete {
+			state = "INCOMPLETE"
+		}
+		fmt.Fprintf(w, "%-8s  %5d  %-16s  %10s  %8s  %-10s  %s\n", short(s.ID), s.Generation,
+			s.Time.Local().Format("2006-01-02 15:04"), count(s.Files), size(s.Bytes), state, printable(s.Phone))
+	}
+}
+
+// find finds what SNAPSHOT names.
+func (r *rack) find(ctx context.Context, ref string) (vault.Snapshot, error) {
+	s, err := r.vault.Find(ctx, ref)
+	if errors.Is(err, vault.ErrNoSnapshot) {
+		return s, hintError{fmt.Errorf("no snapshot %q in this vault", printable(ref)), "no-snapshot", "boxd snapshots lists them"}
+	}
+	return s, err
+}
+
+// treePath makes a person's path one of a snapshot's: "/DCIM/" is "DCIM", nothing is the root.
+func treePath(p string) string {
+	return strings.TrimPrefix(path.Clean("/"+p), "/")
+}
+
+// openSnapshot opens the snapshot ref and the path in it, "." for its root.
+func (r *rack) openSnapshot(ctx context.Context, ref, p string) (fs.FS, string, error) {
+	snap, err := r.find(ctx, ref)
+	if err != nil {
+		return nil, "", err
+	}
+	fsys, err := r.vault.FS(ctx, snap)
+	if p = treePath(p); p == "" {
+		p = "."
+	}
+	return fsys, p, err
+}
+
+// noPath words an error about a path in a snapshot.
+func noPath(p string, err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return hintError{fmt.Errorf("no %q in that snapshot", printable(p)), "no-path", "boxd ls SNAPSHOT shows what is there"}
+	}
+	return err
+}
+
+type entryJSON struct {
+	Name  string    `json:"name"` // in restic's quoting
+	Type  string    `json:"type"` // "file", "dir" or "other"
+	Size  int64     `json:"size"`
+	MTime time.Time `json:"mtime"`
+}
+
+func lsCommand(flags *pflag.FlagSet) action {
+	var f vaultFlags
+	f.register(flags)
+	return func(ctx context.Context, c *call, args []string) (err error) {
+		if len(args) < 1 || len(args) > 2 {
+			return usageError{"which snapshot?", "boxd ls SNAPSHOT [PATH]"}
+		}
+		r, err := f.open(ctx, reading)
+		if err != nil {
+			return err
+		}
+		defer r.also(&err)
+		fsys, p, err := r.openSnapshot(ctx, args[0], strings.Join(args[1:], ""))
+		if err != nil {
+			return err
+		}
+		infos, err := listPath(fsys, p)
+		if err != nil {
+			return noPath(p, err)
+		}
+		out := []entryJSON{}
+		for _, i := range infos {
+			out = append(out, entryJSON{quoteName(i.Name()), kindOf(i.Mode()), i.Size(), i.ModTime()})
+		}
+		return c.print(out, func(w io.Writer) { listing(w, infos) })
+	}
+}
+
+// listPath tells what a folder of a snapshot holds, or the file that p is.
+func listPath(fsys fs.FS, p string) ([]fs.FileInfo, error) {
+	info, err := fs.Stat(fsys, p)
+	if err != nil {
+		return nil, err
+	}
+	if !info.IsDir() {
+		return []fs.FileInfo{info}, nil
+	}
+	entries, err := fs.ReadDir(fsys, p)
+	if err != nil {
+		return nil, err
+	}
+	var infos []fs.FileInfo
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil {
+			return nil, err
+		}
+		infos = append(infos, info)
+	}
+	return infos, nil
+}
+
+func kindOf(m fs.FileMode) string {
+	switch {
+	case m.IsDir():
+		return "dir"
+	case m.IsRegular():
+		return "file"
+	}
+	return "other"
+}
+
+func listing(w io.Writer, infos []fs.FileInfo) {
+	for _, i := range infos {
+		name, sz := printable(i.Name()), size(i.Size())
+		if i.IsDir() {
+			name, sz = name+"/", ""
+		}
+		fmt.Fprintf(w, "%8s  %s  %s\n", sz, i.ModTime().Local().Format("2006-01-02 15:04:05"), name)
+	}
+}
+
+func catCommand(flags *pflag.FlagSet) action {
+	var f vaultFlags
+	f.register(flags)
+	return func(ctx context.Context, c *call, args []string) (err error) {
+		if len(args) != 2 {
+			return usageError{"which file?", "boxd cat SNAPSHOT PATH"}
+		}
+		r, err := f.open(ctx, reading)
+		if err != nil {
+			return err
+		}
+		defer r.also(&err)
+		fsys, p, err := r.openSnapshot(ctx, args[0], args[1])
+		if err != nil {
+			return err
+		}
+		file, err := fsys.Open(p)
+		if err != nil {
+			return noPath(p, err)
+		}
+		defer func() { err = errors.Join(err, file.Close()) }()
+		if info, err := file.Stat(); err != nil || info.IsDir() {
+			return errors.Join(err, usageError{fmt.Sprintf("%q is a folder", printable(p)), "boxd ls lists it, boxd restore copies it"})
+		}
+		_, err = io.Copy(c.out, file)
+		return err
+	}
+}

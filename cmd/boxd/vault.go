@@ -1,0 +1,255 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"phonebackupbox/storage/array"
+	"phonebackupbox/storage/drive"
+	"phonebackupbox/storage/vault"
+)
+
+func vaultCreateCommand(flags *pflag.FlagSet) action {
+	var f vaultFlags
+	f.register(flags)
+	survive := flags.Int("survive", array.DefaultSurvive, "how many drives may die without loss, 0 to 3")
+	return func(ctx context.Context, c *call, args []string) error {
+		if err := noArgs(args); err != nil {
+			return err
+		}
+		switch {
+		case *survive < 0 || *survive > array.MaxSurvive:
+			return usageError{fmt.Sprintf("--survive %d: 0 to %d can be chosen", *survive, array.MaxSurvive), ""}
+		case len(f.drives) == 0:
+			return usageError{"no drive was named", "give --drive DIR once for each drive"}
+		case f.keyFile == "" || f.wordsFile != "":
+			return usageError{"where should the key go?", "give --key-file FILE; a new vault makes new words"}
+		}
+		if err := checkNewKey(f.keyFile); err != nil {
+			return err
+		}
+		return createVault(ctx, c, f, *survive)
+	}
+}
+
+type createResult struct {
+	Vault   string   `json:"vault"`
+	Words   string   `json:"words"`
+	KeyFile string   `json:"key_file"`
+	Drives  []string `json:"drives"`
+	Survive int      `json:"survive"`
+}
+
+// createVault makes the drives, then the key file, then the vault: a key that opens nothing does no harm, a vault whose
+// key was never written would.
+func createVault(ctx context.Context, c *call, f vaultFlags, survive int) (err error) {
+	words, err := vault.NewWords()
+	if err != nil {
+		return err
+	}
+	r := &rack{}
+	defer r.also(&err)
+	if r.drives, err = createDrives(f.drives, newVaultID()); err != nil {
+		return err
+	}
+	if err := writeKey(f.keyFile, words); err != nil {
+		return err
+	}
+	if err := r.create(ctx, words, survive); err != nil {
+		return err
+	}
+	res := createResult{r.vault.ID(), words, f.keyFile, f.drives, survive}
+	return c.print(res, func(w io.Writer) {
+		fmt.Fprintf(w, "A new vault over %s; any %s may die.\n\n", plural(len(res.Drives), "drive", "drives"), plural(survive, "drive", "drives"))
+		printWords(w, words)
+		fmt.Fprintf(w, "\nThese 24 words open it. They are shown this once: write them on paper.\nThe key file %s holds them too; keep it off these drives.\n", printable(f.keyFile))
+		if len(res.Drives) <= survive {
+			fmt.Fprintf(w, "\nNot enough drives yet to survive the loss of %s: add one with boxd drive add.\n", plural(survive, "drive", "drives"))
+		}
+	})
+}
+
+// createDrives makes every folder a drive of the vault id, checking all of them before it makes the first.
+func createDrives(dirs []string, id string) ([]*drive.Drive, error) {
+	for i, dir := range dirs {
+		if slices.Contains(dirs[:i], dir) {
+			return nil, usageError{fmt.Sprintf("--drive %s is named twice", printable(dir)), "every drive is a folder of its own"}
+		}
+		if err := mayCreate(dir); err != nil {
+			return nil, err
+		}
+	}
+	var drives []*drive.Drive
+	for _, dir := range dirs {
+		d, err := drive.Create(dir, id)
+		if err != nil {
+			return nil, errors.Join(err, closeDrives(drives))
+		}
+		drives = append(drives, d)
+	}
+	return drives, nil
+}
+
+// mayCreate finds out what would keep dir from becoming a drive, before any of its companions is made one.
+func mayCreate(dir string) error {
+	if isDrive(dir) {
+		return hintError{fmt.Errorf("%s is a drive of a vault already", dir), "exists", "choose another folder; nothing was changed"}
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return hintError{fmt.Errorf("%s: %w", dir, reason(err)), "drive", "name a folder that can be made and written to"}
+	}
+	f, err := os.CreateTemp(dir, ".boxd-")
+	if err != nil {
+		return hintError{fmt.Errorf("%s: %w", dir, reason(err)), "drive", "name a folder that can be written to"}
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
+}
+
+// newVaultID makes the UUID that a vault's drives know each other by (RFC 9562, section 5.4).
+func newVaultID() string {
+	var b [16]byte
+	rand.Read(b[:]) // never fails (crypto/rand)
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+}
+
+// create makes the array and the vault over the rack's drives.
+func (r *rack) create(ctx context.Context, password string, survive int) error {
+	var members []array.Member
+	for _, d := range r.drives {
+		members = append(members, member(d))
+	}
+	var err error
+	if r.array, err = array.Create(ctx, members, array.Options{Survive: survive}); err != nil {
+		return err
+	}
+	r.vault, err = vault.Create(ctx, r.array, password, vault.Options{})
+	return err
+}
+
+func vaultStatusCommand(flags *pflag.FlagSet) action {
+	var f vaultFlags
+	f.register(flags)
+	return func(ctx context.Context, c *call, args []string) (err error) {
+		if err := noArgs(args); err != nil {
+			return err
+		}
+		r, err := f.open(ctx, reading)
+		if err != nil {
+			return err
+		}
+		defer r.also(&err)
+		h, err := r.array.Health(ctx)
+		if err != nil {
+			return err
+		}
+		snaps, err := r.vault.Snapshots(ctx)
+		if err != nil {
+			return err
+		}
+		res := statusResult{Vault: r.vault.ID(), Verdict: verdict(h), Survives: survives(h), Snapshots: len(snaps), Health: h}
+		if err := c.print(res, res.text); err != nil {
+			return err
+		}
+		return verdictError(h)
+	}
+}
+
+type statusResult struct {
+	Vault     string       `json:"vault"`
+	Verdict   string       `json:"verdict"`  // "healthy", "degraded" or "lost"
+	Survives  int          `json:"survives"` // drives that may die now without loss, those away counted as dead; -1: something cannot be read now
+	Snapshots int          `json:"snapshots"`
+	Health    array.Health `json:"health"`
+}
+
+// survives is how many drives may die now. A drive that is away counts as dead here: nobody knows how it is.
+func survives(h array.Health) int {
+	if h.Unreadable > 0 || len(h.Lost) > 0 || h.LedgerIncomplete {
+		return -1
+	}
+	n := h.Survive
+	for i, blobs := range h.Spare {
+		if blobs > 0 {
+			n = min(n, i)
+			break
+		}
+	}
+	for _, d := range h.Drives {
+		if d.State == array.Away || d.State == array.Twin {
+			n--
+		}
+	}
+	return max(n, 0)
+}
+
+func verdict(h array.Health) string {
+	switch {
+	case len(h.Lost) > 0:
+		return "lost"
+	case !h.Healthy():
+		return "degraded"
+	}
+	return "healthy"
+}
+
+// verdictError turns a health into the exit code of the contract.
+func verdictError(h array.Health) error {
+	switch verdict(h) {
+	case "lost":
+		return lostError{plural(len(h.Lost), "blob is", "blobs are") + " lost: no known drive can bring them back"}
+	case "degraded":
+		return incompleteError{"degraded: " + protection(h)}
+	}
+	return nil
+}
+
+// protection is one sentence on how safe the vault is now.
+func protection(h array.Health) string {
+	var away []string
+	for _, d := range h.Drives {
+		if d.State == array.Away {
+			away = append(away, d.Label)
+		}
+	}
+	s := fmt.Sprintf("%s may die now, %d asked for", plural(max(survives(h), 0), "drive", "drives"), h.Survive)
+	if h.Unreadable > 0 {
+		s = plural(h.Unreadable, "blob needs", "blobs need") + " a drive that is away"
+	}
+	if h.Damaged > 0 {
+		s += "; " + plural(h.Damaged, "damaged piece", "damaged pieces")
+	}
+	if len(away) > 0 {
+		s += "; away: " + printable(strings.Join(away, ", "))
+	}
+	return s
+}
+
+func (res statusResult) text(w io.Writer) {
+	h := res.Health
+	fmt.Fprintf(w, "vault %s: %s\n", short(res.Vault), res.Verdict)
+	fmt.Fprintf(w, "  %s, %s in %s\n", plural(res.Snapshots, "snapshot", "snapshots"), size(h.Bytes), plural(h.Blobs, "blob", "blobs"))
+	fmt.Fprintf(w, "  %s\n", protection(h))
+	for _, d := range h.Drives {
+		room := ""
+		if d.Total > 0 {
+			room = fmt.Sprintf("%s free of %s", size(d.Free), size(d.Total))
+		}
+		whole := ""
+		if d.Complete {
+			whole = "opens with stock restic"
+		}
+		fmt.Fprintf(w, "  %-16s %-9s %9s used  %-24s %s\n", printable(d.Label), d.State, size(d.Used), room, whole)
+	}
+	for _, name := range h.Lost {
+		fmt.Fprintf(w, "  ! lost: %s\n", name)
+	}
+}
