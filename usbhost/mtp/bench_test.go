@@ -34,7 +34,7 @@ func BenchmarkBackup(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			r := plug(b, vmtp.Config{Wire: vphone.Wire{Rate: rate}}, func(s *vphone.Storage) {
 				for i := range files.count {
-					put(b, s, fmt.Sprintf("DCIM/%d", i), june, vphone.Generated(uint64(i), files.size))
+					put(b, s, fmt.Sprintf("DCIM/%d", i), june, pattern(uint64(i), files.size))
 				}
 			})
 			for b.Loop() {
@@ -55,7 +55,7 @@ func BenchmarkPipe(b *testing.B) {
 		rate, size int64
 	}{"40MBps": {40_000_000, 100_000_000}, "unlimited": {0, 1 << 30}} {
 		b.Run(name, func(b *testing.B) {
-			r := plug(b, vmtp.Config{Wire: vphone.Wire{Rate: wire.rate}}, func(s *vphone.Storage) { put(b, s, "f", june, vphone.Generated(1, wire.size)) })
+			r := plug(b, vmtp.Config{Wire: vphone.Wire{Rate: wire.rate}}, func(s *vphone.Storage) { put(b, s, "f", june, pattern(1, wire.size)) })
 			raw := newRaw(b, wire.rate, wire.size)
 			var driver, peer time.Duration
 			for b.Loop() {
@@ -82,7 +82,7 @@ type rawPipe struct {
 
 func newRaw(b *testing.B, rate, size int64) *rawPipe {
 	p := vmtp.NewPhone(vmtp.Config{Storages: []*vphone.Storage{storage("S")}, Wire: vphone.Wire{Rate: rate}})
-	put(b, p.Storages()[0], "f", june, vphone.Generated(1, size))
+	put(b, p.Storages()[0], "f", june, pattern(1, size))
 	r := &rawPipe{dev: p.Plug(), buf: make([]byte, 1<<20)}
 	b.Cleanup(p.Unplug)
 	r.ask(b, 0x02, 0, 1, 0, 0, 0) // OpenSession
@@ -124,7 +124,7 @@ func TestMemoryStaysSmall(t *testing.T) {
 		for i := range files {
 			put(t, s, fmt.Sprintf("DCIM/%d/IMG_%d.jpg", i/1000, i), june, vphone.Text(""))
 		}
-		put(t, s, "Movies/long.mp4", june, vphone.Generated(1, 256<<20))
+		put(t, s, "Movies/long.mp4", june, pattern(1, 256<<20))
 	})
 	if _, err := r.driver.Backup(t.Context(), drain{newTree()}, nil); err != nil { // the simulator, too, remembers what it listed
 		t.Fatal(err)

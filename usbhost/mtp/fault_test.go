@@ -22,8 +22,8 @@ func fillFew(t testing.TB, s *vphone.Storage) {
 	for i, path := range []string{"DCIM/Camera/1.jpg", "DCIM/Camera/2.jpg", "DCIM/Screenshots/3.png", "Download/4.pdf", "5.txt", "DCIM/Camera/empty"} {
 		put(t, s, path, june.Add(time.Duration(i)*time.Minute), vphone.Text(strings.Repeat("x", 1000*i+1)))
 	}
-	put(t, s, "DCIM/Camera/large.mp4", june, vphone.Generated(1, 9<<20))
-	put(t, s, "Download/large.zip", june, vphone.Generated(2, 5<<20))
+	put(t, s, "DCIM/Camera/large.mp4", june, pattern(1, 9<<20))
+	put(t, s, "Download/large.zip", june, pattern(2, 5<<20))
 }
 
 const few = 8
@@ -83,7 +83,7 @@ func TestWhatGoesWrongWithOneFileIsReportedAndTheRestIsStored(t *testing.T) {
 						t.Fatalf("healed: %+v", report)
 					}
 					former := *tree.nodes[top+row.path]
-					put(t, r.store, row.path, june.Add(time.Hour), vphone.Generated(9, former.size+1000))
+					put(t, r.store, row.path, june.Add(time.Hour), pattern(9, former.size+1000))
 					row.spoil(r.Phone, row.path)
 					report = r.backup(t, tree)
 					if len(report.Problems) != 1 || !report.Problems[0].Stale || tree.nodes[top+row.path].sum != former.sum {
@@ -295,7 +295,7 @@ func TestCancelLeavesThePhoneReady(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := plug(t, vmtp.Config{Quirks: q}, func(s *vphone.Storage) {
 					fillFew(t, s)
-					put(t, s, "long.mp4", june, vphone.Generated(3, 100<<20))
+					put(t, s, "long.mp4", june, pattern(3, 100<<20))
 				})
 				ctx, cancel := context.WithCancel(t.Context())
 				_, err := r.driver.Backup(ctx, &cancelTree{newTree(), top + "long.mp4", cancel}, nil)

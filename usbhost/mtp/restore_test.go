@@ -39,7 +39,7 @@ func TestANewPhoneGetsEverythingBack(t *testing.T) {
 			old := plug(t, vmtp.Config{}, func(s *vphone.Storage) {
 				fillAwkward(t, s)
 				for _, size := range []int64{0, 1, 499, 500, 501, 512, 1<<20 - 12, 1 << 20, 3<<20 + 1, 7 << 20} {
-					put(t, s, fmt.Sprintf("DCIM/%d", size), june.Add(time.Duration(size)*time.Second), vphone.Generated(1, size))
+					put(t, s, fmt.Sprintf("DCIM/%d", size), june.Add(time.Duration(size)*time.Second), pattern(1, size))
 				}
 				n = 10 + len(awkward)
 			})
