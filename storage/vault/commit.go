@@ -154,8 +154,8 @@ func (t *Tree) encodeDir(ctx context.Context, w *treeWriter, d *dir, path []stri
 			if err != nil {
 				return hash{}, err
 			}
-			if e.subtree != id || e.dir.dirty {
-				e.subtree, e.raw, d.dirty = id, nil, true
+			if e.id != id || e.dir.dirty {
+				e.id, e.rest, d.dirty = id, nil, true
 			}
 		case e.mode.IsRegular():
 			sum.Files++
@@ -170,10 +170,7 @@ func (t *Tree) encodeDir(ctx context.Context, w *treeWriter, d *dir, path []stri
 	}
 	id, packed, size, err := w.encode(func(yield func(*node) bool) {
 		for _, name := range names {
-			n := d.entries[name].node
-			if n.mode.IsRegular() {
-				n.content = d.entries[name].ids()
-			}
+			n := d.entries[name].node()
 			if !yield(&n) {
 				return
 			}

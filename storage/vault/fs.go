@@ -240,15 +240,14 @@ func (t *Tree) Open(name string) (fs.File, error) {
 		return nil, err
 	}
 	if e != nil && e.dir == nil {
-		n := e.node
 		t.mu.Unlock()
-		n.content = e.ids()
+		n := e.node()
 		return newFile(t.ctx, t.src, n, name)
 	}
 	defer t.mu.Unlock()
 	d, n := t.root, node{name: ".", mode: dirMode}
 	if e != nil {
-		d, n = e.dir, e.node
+		d, n = e.dir, e.node()
 	}
 	elems, err := split("open", name)
 	if err == nil {
@@ -259,7 +258,7 @@ func (t *Tree) Open(name string) (fs.File, error) {
 	}
 	list := make([]fs.DirEntry, 0, len(d.entries))
 	for _, e := range d.entries {
-		list = append(list, info{e.node})
+		list = append(list, info{e.bare()})
 	}
 	slices.SortFunc(list, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
 	return &openDir{info: info{n}, path: name, list: list}, nil

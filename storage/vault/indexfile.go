@@ -184,6 +184,9 @@ func (v *Vault) loadIndex(ctx context.Context, name string) error {
 	return nil
 }
 
+// indexAtOnce is how many packs, 4 GiB of large files, are put into index files at once.
+const indexAtOnce = 256
+
 // maxIndexBlobs is how many blobs we list in one index file at most: about 8 MB of JSON.
 const maxIndexBlobs = 50_000
 
@@ -191,6 +194,13 @@ const maxIndexBlobs = 50_000
 func (v *Vault) writeIndexes(ctx context.Context, nums []uint32) error {
 	if len(nums) == 0 {
 		return nil
+	}
+	// A few packs at a time: their blobs are sorted in memory.
+	for len(nums) > indexAtOnce {
+		if err := v.writeIndexes(ctx, nums[:indexAtOnce]); err != nil {
+			return err
+		}
+		nums = nums[indexAtOnce:]
 	}
 	want := make(map[uint32]bool, len(nums))
 	for _, n := range nums {

@@ -41,6 +41,9 @@ type freshFile struct {
 // syncAfter is the longest that a put pack waits for a Sync.
 const syncAfter = 5 * time.Second
 
+// maxSaid is how many files a recorder remembers for merging.
+const maxSaid = 20_000
+
 // keep runs beside an open Tree: it syncs, indexes and writes resume records as packs are put.
 func (t *Tree) keep() {
 	timer := time.NewTimer(syncAfter)
@@ -105,6 +108,10 @@ func (t *Tree) record() error {
 	t.rec.names = append(t.rec.names, name)
 	t.rec.said = append(t.rec.said, now...)
 	merge := len(t.rec.names) >= t.v.pace.merge
+	if len(t.rec.said) > maxSaid {
+		// Records of so many small files are large already; what they said need not be remembered to merge them.
+		t.rec.names, t.rec.said, merge = nil, nil, false
+	}
 	t.rec.mu.Unlock()
 	if merge {
 		return t.merge()
@@ -133,7 +140,7 @@ func (t *Tree) merge() error {
 func (t *Tree) writeRecord(files []freshFile) (string, error) {
 	r := resumeRecord{Phone: quote(t.phone.ID), Files: make([]resumeFile, len(files))}
 	for i, f := range files {
-		r.Files[i] = resumeFile{quote(f.path), f.e.size, f.e.mtime, f.e.ids()}
+		r.Files[i] = resumeFile{quote(f.path), f.e.size, f.e.mtime(), f.e.ids()}
 	}
 	p, err := json.Marshal(r)
 	if err != nil {
@@ -145,15 +152,10 @@ func (t *Tree) writeRecord(files []freshFile) (string, error) {
 
 // wholly reports whether all chunks of a file are in packs that were put.
 func (t *Tree) wholly(e *entry) bool {
-	ids := e.content
-	if e.c != nil {
-		select {
-		case <-e.c.done:
-			ids = e.c.ids
-		default:
-			return false
-		}
+	if !e.settled() {
+		return false
 	}
+	ids := e.ids()
 	t.w.mu.Lock()
 	defer t.w.mu.Unlock()
 	var places [4]place

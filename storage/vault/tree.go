@@ -48,19 +48,12 @@ type dir struct {
 	entries map[string]*entry
 }
 
-// An entry is a file or a folder in memory.
-type entry struct {
-	node
-	dir *dir     // of a folder
-	c   *content // of a file whose chunks may still be on their way; nil otherwise
-}
-
 // content is the list of a file's chunks while it grows.
 type content struct {
 	mu   sync.Mutex
 	ids  []hash
 	left int           // chunks not stored yet, and one while the file is being read
-	done chan struct{} // closed when left is 0
+	done chan struct{} // closed when left is 0; nil if nothing ever was on its way
 }
 
 func (c *content) add() (i int) {
@@ -84,15 +77,6 @@ func (c *content) end() {
 	if c.left--; c.left == 0 {
 		close(c.done)
 	}
-}
-
-// ids are the file's chunks. It waits for those on their way.
-func (e *entry) ids() []hash {
-	if e.c == nil {
-		return e.content
-	}
-	<-e.c.done
-	return e.c.ids
 }
 
 const (
@@ -197,7 +181,7 @@ func (t *Tree) load(d *dir, path []string) error {
 	}
 	d.entries = map[string]*entry{}
 	err := t.v.loadTree(t.ctx, t.src, d.id, func(n node) error {
-		e := &entry{node: n}
+		e := newEntry(n)
 		if n.mode.IsDir() {
 			e.dir = &dir{id: n.subtree, stored: true}
 		}
@@ -282,7 +266,7 @@ func (t *Tree) parent(op, name string, elems []string) (*dir, error) {
 	for _, m := range missing {
 		sub := &dir{loaded: true, dirty: true, entries: map[string]*entry{}}
 		d.dirty = true
-		d.entries[m] = &entry{node: node{name: strings.Clone(m), mode: dirMode}, dir: sub}
+		d.entries[m] = newFolder(strings.Clone(m), sub)
 		d = sub
 		dirs = append(dirs, d)
 	}
@@ -320,7 +304,7 @@ func (t *Tree) Create(name string, size int64, mtime time.Time, r io.Reader) err
 	if err := t.usable(); err != nil {
 		return &fs.PathError{Op: "create", Path: name, Err: err}
 	}
-	e := &entry{node: node{name: strings.Clone(elems[len(elems)-1]), mode: fileMode, mtime: cleanTime(mtime)}}
+	e := newEntry(node{name: strings.Clone(elems[len(elems)-1]), mode: fileMode, mtime: cleanTime(mtime)})
 	if size >= 0 && size <= inlineSize {
 		err = t.readSmall(e, int(size), r)
 	} else {
@@ -355,7 +339,7 @@ func (t *Tree) insert(op, name string, elems []string, e *entry) error {
 		return &fs.PathError{Op: op, Path: name, Err: fmt.Errorf("a folder is in its way: %w", fs.ErrExist)}
 	}
 	d.entries[e.name] = e
-	if !e.mtime.IsZero() {
+	if e.timed() {
 		t.rec.mu.Lock()
 		t.rec.fresh = append(t.rec.fresh, freshFile{strings.Clone(name), e})
 		t.rec.mu.Unlock()
@@ -399,7 +383,7 @@ func (t *Tree) readSmall(e *entry, size int, r io.Reader) error {
 	if err != nil {
 		return err
 	}
-	e.size, e.content = int64(size), []hash{id}
+	e.size, e.id, e.one = int64(size), id, true
 	return nil
 }
 
@@ -436,10 +420,10 @@ func (t *Tree) readLarge(e *entry, size int64, r io.Reader) error {
 			} else if err != io.EOF {
 				return err
 			}
-			e.c = c
+			e.many = c
 			return nil
 		case err == io.EOF:
-			e.c = c
+			e.many = c
 			return nil
 		}
 	}
@@ -464,7 +448,7 @@ func (t *Tree) Keep(name string, size int64, mtime time.Time) error {
 	if mtime.IsZero() {
 		return missing
 	}
-	if e != nil && e.dir == nil && e.mode.IsRegular() && e.size == size && e.mtime.Equal(mtime) && t.present(e.ids()) {
+	if e != nil && e.dir == nil && e.mode.IsRegular() && e.size == size && e.mtime().Equal(mtime) && t.present(e.ids()) {
 		return nil
 	}
 	if !ok || resumed.Size != size || !resumed.ModTime.Equal(mtime) || !t.present(resumed.Content) {
@@ -474,8 +458,8 @@ func (t *Tree) Keep(name string, size int64, mtime time.Time) error {
 	if err != nil || len(elems) == 0 {
 		return missing
 	}
-	return t.insert("keep", name, elems, &entry{node: node{name: strings.Clone(elems[len(elems)-1]), mode: fileMode,
-		mtime: mtime, size: size, content: resumed.Content}})
+	return t.insert("keep", name, elems, newEntry(node{name: strings.Clone(elems[len(elems)-1]), mode: fileMode,
+		mtime: mtime, size: size, content: resumed.Content}))
 }
 
 // present reports whether all of a file's chunks can be read from the drives attached now.
@@ -501,7 +485,7 @@ func (t *Tree) Mkdir(name string, mtime time.Time) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	e, err := t.find("mkdir", name)
-	if err == nil && e.dir != nil && (mtime.IsZero() || e.mtime.Equal(mtime)) {
+	if err == nil && e.dir != nil && (mtime.IsZero() || e.mtime().Equal(mtime)) {
 		return nil // nothing changes
 	}
 	d, err := t.parent("mkdir", name, elems)
@@ -513,11 +497,12 @@ func (t *Tree) Mkdir(name string, mtime time.Time) error {
 	}
 	if e == nil {
 		last := strings.Clone(elems[len(elems)-1])
-		e = &entry{node: node{name: last, mode: dirMode}, dir: &dir{loaded: true, dirty: true, entries: map[string]*entry{}}}
+		e = newFolder(last, &dir{loaded: true, dirty: true, entries: map[string]*entry{}})
 		d.entries[last] = e
 	}
 	if !mtime.IsZero() {
-		e.mtime, e.raw = mtime, nil
+		e.setTime(mtime)
+		e.rest = nil
 	}
 	return nil
 }
@@ -565,7 +550,7 @@ func (t *Tree) Rename(oldname, newname string) error {
 	}
 	delete(outOf.entries, from[len(from)-1])
 	moved := *e
-	moved.name, moved.raw = strings.Clone(to[len(to)-1]), nil
+	moved.name, moved.rest = strings.Clone(to[len(to)-1]), nil
 	into.entries[moved.name] = &moved
 	return nil
 }
