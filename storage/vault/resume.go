@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 )
@@ -40,6 +41,9 @@ type freshFile struct {
 
 // syncAfter is the longest that a put pack waits for a Sync.
 const syncAfter = 5 * time.Second
+
+// recordFiles is how many files a resume record names at most, unless it was merged: about 2 MB of JSON.
+const recordFiles = 10_000
 
 // maxSaid is how many files a recorder remembers for merging.
 const maxSaid = 20_000
@@ -96,9 +100,16 @@ func (t *Tree) record() error {
 	clear(t.rec.fresh[len(rest):])
 	t.rec.fresh = rest
 	t.rec.mu.Unlock()
-	if len(now) == 0 {
-		return nil
+	for part := range slices.Chunk(now, recordFiles) {
+		if err := t.recordPart(part); err != nil {
+			return err
+		}
 	}
+	return nil
+}
+
+// recordPart writes one resume record of files that are wholly stored.
+func (t *Tree) recordPart(now []freshFile) error {
 	name, err := t.writeRecord(now)
 	if err != nil {
 		return err
