@@ -32,13 +32,14 @@ const (
 // Array is a storage.Store over several. Create or Open makes one; Sync and then Close it. One process at a time may
 // write; drive.Open sees to that.
 type Array struct {
-	log    *slog.Logger
-	writer string
-	coders *coders
-	cache  *lru[blockKey]
-	tcache *lru[tableKey]
-	encode chan struct{}  // holds a token for each blob being striped
-	reads  sync.WaitGroup // of drives that stalled, and were not waited for
+	log     *slog.Logger
+	writer  string
+	coders  *coders
+	cache   *lru[blockKey]
+	tcache  *lru[tableKey]
+	encode  chan struct{}  // holds a token for each blob being striped
+	scratch sync.Pool      // *[]byte: parity shards on their way to the drives
+	reads   sync.WaitGroup // of drives that stalled, and were not waited for
 
 	// change is held for reading by everything that puts or deletes, for writing by what adds and removes drives.
 	change sync.RWMutex

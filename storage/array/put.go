@@ -200,6 +200,11 @@ func (a *Array) spread(ctx context.Context, name string, p []byte, avoid map[dri
 	if avoid == nil {
 		avoid = make(map[driveNo]error)
 	}
+	scratch, ok := a.scratch.Get().(*[]byte)
+	if !ok {
+		scratch = new([]byte)
+	}
+	defer a.scratch.Put(scratch) // drives keep nothing of it once their Put returned
 	written := make(map[holder]bool)
 	for {
 		place, err := a.plan(ctx, int64(len(p)), avoid)
@@ -207,7 +212,7 @@ func (a *Array) spread(ctx context.Context, name string, p []byte, avoid map[dri
 			a.discard(ctx, name, written)
 			return placement{}, nil, err
 		}
-		parts, table, err := a.parts(name, p, place)
+		parts, table, err := a.parts(name, p, place, scratch)
 		if err != nil {
 			return placement{}, nil, err
 		}
@@ -287,14 +292,17 @@ func (a *Array) nobody(avoid map[driveNo]error) error {
 	return fmt.Errorf("no drive to write to: %w (%v)", why, join(errs...))
 }
 
-// parts cuts a blob into files.
-func (a *Array) parts(name string, p []byte, place placement) ([]part, []byte, error) {
+// parts cuts a blob into files. Parity shards lie in scratch.
+func (a *Array) parts(name string, p []byte, place placement, scratch *[]byte) ([]part, []byte, error) {
 	s := shape{int64(len(p)), place.k, place.m, place.parity != nowhere}
 	parts := a.partsOf(name, s, place)
 	if s.k > 1 {
+		if need := s.m * int(s.stripe()); cap(*scratch) < need {
+			*scratch = make([]byte, need)
+		}
 		parity := make([][]byte, s.m)
 		for i := range parity {
-			parity[i] = make([]byte, s.stripe())
+			parity[i] = (*scratch)[:cap(*scratch)][i*int(s.stripe()):][:s.stripe()]
 		}
 		table, err := a.coders.encode(p, s, parity)
 		if err != nil {

@@ -12,8 +12,9 @@ import (
 // neighbours is shared by all groups.
 
 const (
-	// groupBlocks is the most data blocks of a group; with its parity it must stay within GF(2⁸)'s 256.
-	groupBlocks = 128
+	// groupBlocks is the most data blocks of a group. Larger groups mend more scattered damage and cost more to
+	// compute: each byte goes into every parity block of its group.
+	groupBlocks = 64
 	// sideShare is how many data blocks there are to a parity block.
 	sideShare = 16
 )
