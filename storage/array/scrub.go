@@ -150,9 +150,6 @@ func (s *driveScrub) file(ctx context.Context, f fact, table []byte, i int, h ho
 // verifyFile reads file i of a blob (from len(f.files) on, the side parity) and compares its length and checksums. It
 // returns how many blocks are bad and how many bytes the file should have. buf is room to read into.
 func (a *Array) verifyFile(ctx context.Context, f fact, table []byte, i int, h holder, buf *[]byte) (bad int, size int64, err error) {
-	if cap(*buf) == 0 {
-		*buf = make([]byte, pieceBlocks*blockSize)
-	}
 	shard := i
 	switch {
 	case i == len(f.files):
@@ -168,6 +165,9 @@ func (a *Array) verifyFile(ctx context.Context, f fact, table []byte, i int, h h
 		shard = 0
 	}
 	size = f.shardLen(shard)
+	if need := min(size, pieceBlocks*blockSize); int64(cap(*buf)) < need {
+		*buf = make([]byte, need)
+	}
 	info, err := h.m.Store.Stat(ctx, h.path)
 	if err == nil && info.Size != size {
 		err = fmt.Errorf("%s has %d bytes and not %d: %w", h.path, info.Size, size, storage.ErrCorrupt)
