@@ -119,12 +119,12 @@ func (r *rawPipe) take(b *testing.B) int {
 
 // TestMemoryStaysSmall: what a listing and reading hold on to, besides the index.
 func TestMemoryStaysSmall(t *testing.T) {
-	const files = 20_000
+	const files = 10_000
 	r := plug(t, vmtp.Config{}, func(s *vphone.Storage) {
 		for i := range files {
 			put(t, s, fmt.Sprintf("DCIM/%d/IMG_%d.jpg", i/1000, i), june, vphone.Text(""))
 		}
-		put(t, s, "Movies/long.mp4", june, pattern(1, 256<<20))
+		put(t, s, "Movies/long.mp4", june, pattern(1, 32<<20))
 	})
 	if _, err := r.driver.Backup(t.Context(), drain{newTree()}, nil); err != nil { // the simulator, too, remembers what it listed
 		t.Fatal(err)

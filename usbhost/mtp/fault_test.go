@@ -22,8 +22,8 @@ func fillFew(t testing.TB, s *vphone.Storage) {
 	for i, path := range []string{"DCIM/Camera/1.jpg", "DCIM/Camera/2.jpg", "DCIM/Screenshots/3.png", "Download/4.pdf", "5.txt", "DCIM/Camera/empty"} {
 		put(t, s, path, june.Add(time.Duration(i)*time.Minute), vphone.Text(strings.Repeat("x", 1000*i+1)))
 	}
-	put(t, s, "DCIM/Camera/large.mp4", june, pattern(1, 9<<20))
-	put(t, s, "Download/large.zip", june, pattern(2, 5<<20))
+	put(t, s, "DCIM/Camera/large.mp4", june, pattern(1, 4<<20))
+	put(t, s, "Download/large.zip", june, pattern(2, 50_000))
 }
 
 const few = 8
@@ -52,16 +52,16 @@ func TestWhatGoesWrongWithOneFileIsReportedAndTheRestIsStored(t *testing.T) {
 		spoil      func(p *vmtp.Phone, path string)
 		reason     string
 	}{
-		{"a stall in the middle of a large file", "DCIM/Camera/large.mp4", vmtp.Quirks{}, func(p *vmtp.Phone, path string) { p.FailingAt(path, 5<<20) }, "failed to read"},
+		{"a stall in the middle of a large file", "DCIM/Camera/large.mp4", vmtp.Quirks{}, func(p *vmtp.Phone, path string) { p.FailingAt(path, 2<<20+512) }, "failed to read"},
 		{"a stall in a small file", "5.txt", vmtp.Quirks{}, func(p *vmtp.Phone, path string) { p.FailingAt(path, 600) }, "failed to read"},
-		{"an error in the middle of a large file", "DCIM/Camera/large.mp4", vmtp.Quirks{NoStall: true}, func(p *vmtp.Phone, path string) { p.FailingAt(path, 5<<20) }, "general error"},
-		{"an error in a large file read at once", "DCIM/Camera/large.mp4", vmtp.Quirks{NoStall: true, NoPartial: true, NoPartial64: true}, func(p *vmtp.Phone, path string) { p.FailingAt(path, 5<<20) }, "general error"},
+		{"an error in the middle of a large file", "DCIM/Camera/large.mp4", vmtp.Quirks{NoStall: true}, func(p *vmtp.Phone, path string) { p.FailingAt(path, 2<<20+512) }, "general error"},
+		{"an error in a large file read at once", "DCIM/Camera/large.mp4", vmtp.Quirks{NoStall: true, NoPartial: true, NoPartial64: true}, func(p *vmtp.Phone, path string) { p.FailingAt(path, 2<<20+512) }, "general error"},
 		{"an object that cannot be read", "DCIM/Camera/2.jpg", vmtp.Quirks{}, func(p *vmtp.Phone, path string) { p.FailingObject(path) }, ""},
-		{"a large file that ends early", "DCIM/Camera/large.mp4", vmtp.Quirks{}, func(p *vmtp.Phone, path string) { p.ShortFile(path, 4<<20) }, ""},
+		{"a large file that ends early", "DCIM/Camera/large.mp4", vmtp.Quirks{}, func(p *vmtp.Phone, path string) { p.ShortFile(path, 2<<20) }, ""},
 		{"a small file that ends early", "DCIM/Camera/2.jpg", vmtp.Quirks{}, func(p *vmtp.Phone, path string) { p.ShortFile(path, 100) }, ""},
 		{"a large file that grows", "DCIM/Camera/large.mp4", vmtp.Quirks{}, func(p *vmtp.Phone, path string) { p.GrowsWhileRead(path, -1) }, "changed"},
 		{"a large file that grows, read at once", "DCIM/Camera/large.mp4", vmtp.Quirks{NoPartial: true, NoPartial64: true}, func(p *vmtp.Phone, path string) { p.GrowsWhileRead(path, -1) }, "changed"},
-		{"a cancelled phone wedges", "DCIM/Camera/large.mp4", vmtp.Quirks{Wedge: true}, func(p *vmtp.Phone, path string) { p.FailingAt(path, 5<<20) }, "failed to read"},
+		{"a cancelled phone wedges", "DCIM/Camera/large.mp4", vmtp.Quirks{Wedge: true}, func(p *vmtp.Phone, path string) { p.FailingAt(path, 2<<20+512) }, "failed to read"},
 	}
 	for _, row := range rows {
 		for _, header := range []bool{false, true} {
@@ -229,7 +229,7 @@ func TestUnpluggedAnywhereResumes(t *testing.T) {
 	total, _ := measure.Attachment().Moved()
 	total -= before
 	offsets := []int64{0, 1, 11, 12, 13, 511, 512, 513, total - 1}
-	for n := int64(700); n < total; n += total / 31 {
+	for n := int64(700); n < total; n += total / 23 {
 		offsets = append(offsets, n)
 	}
 	for _, n := range offsets {
@@ -295,14 +295,14 @@ func TestCancelLeavesThePhoneReady(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := plug(t, vmtp.Config{Quirks: q}, func(s *vphone.Storage) {
 					fillFew(t, s)
-					put(t, s, "long.mp4", june, pattern(3, 100<<20))
+					put(t, s, "long.mp4", june, pattern(3, 20<<20))
 				})
 				ctx, cancel := context.WithCancel(t.Context())
 				_, err := r.driver.Backup(ctx, &cancelTree{newTree(), top + "long.mp4", cancel}, nil)
 				if !errors.Is(err, context.Canceled) {
 					t.Errorf("error %v", err)
 				}
-				if sent := r.Stats().Files["long.mp4"].Sent; sent > 60<<20 {
+				if sent := r.Stats().Files["long.mp4"].Sent; sent > 15<<20 {
 					t.Errorf("%d bytes were read after all", sent)
 				}
 				if report := r.backup(t, newTree()); !report.Complete() || report.Stored != few+1 {

@@ -1,0 +1,5 @@
+//go:build !race
+
+package mtp_test
+
+const raceDetector = false
