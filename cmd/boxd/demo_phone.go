@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"phonebackupbox/usbhost/vphone"
@@ -20,6 +22,10 @@ const (
 	bigVideo        = "DCIM/Camera/VID_20260815_211503.mp4"
 	bigVideoSize    = 4<<30 + 4321 // bytes: past what FAT32 and 32-bit sizes can hold
 )
+
+// cutAtLeast is the smallest file, in bytes, that the cable comes out in: the last such in its folder, so that much has
+// been copied by then.
+const cutAtLeast = 1 << 20
 
 // roll is what is on the first phone, and what of it the story needs.
 type roll struct {
@@ -51,9 +57,12 @@ func fill(ctx context.Context, cache, photos string, videoSize int64, log func(s
 		if err := r.put(f.Name, f.Time, vphone.FromReaderAt(content, f.Size)); err != nil {
 			return nil, err
 		}
-		if f.Size > r.cut.Size && path.Dir(f.Name) == path.Dir(bigVideo) {
+		if f.Size > cutAtLeast && f.Name > r.cut.Name && path.Dir(f.Name) == path.Dir(bigVideo) {
 			r.cut = f
 		}
+	}
+	if r.cut.Name == "" {
+		r.cut = slices.MaxFunc(r.set.Files, func(a, b samples.File) int { return cmp.Compare(a.Size, b.Size) })
 	}
 	return r, r.put(bigVideo, time.Date(2026, 8, 15, 21, 15, 3, 0, time.UTC), r.big)
 }

@@ -162,9 +162,9 @@ func TestKillAtAnyMoment(t *testing.T) {
 	killed := 0
 	for round := range 12 {
 		for i := range 40 {
-			b := make([]byte, 1<<20)
-			for j := 0; j < len(b); j += 97 {
-				b[j] = byte(round*41 + i*7 + j)
+			b := make([]byte, 100_000)
+			for j := range b {
+				b[j] = byte((round*41+i*7+j)*j>>5 + j*j>>9)
 			}
 			writeFile(t, filepath.Join(phone, "round", string(rune('a'+round))+strings.Repeat("x", i)), b, time.Unix(int64(1_650_000_000+i), 0))
 		}
