@@ -174,7 +174,7 @@ func (p *Phone) Close() error {
 	p.wait.Wait()
 	if p.s.open {
 		p.s.open = false
-		ctx, cancel := context.WithTimeout(context.Background(), p.s.t.Open)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(p.ctx), p.s.t.Open)
 		defer cancel()
 		// The next host opens the session anew whatever comes of this.
 		if _, err := p.s.do(ctx, request{op: opCloseSession, first: p.s.t.Open}); err != nil {
