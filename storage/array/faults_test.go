@@ -187,7 +187,7 @@ func TestDriveDiesWhileWriting(t *testing.T) {
 		"unplugged": (*vdrive.Drive).Unplug,
 		"read-only": func(d *vdrive.Drive) { d.ReadOnly(true) },
 		"failing":   func(d *vdrive.Drive) { d.ErrorOn(vdrive.OpSync, -1, errors.New("no")) },
-		"full":      func(d *vdrive.Drive) { d.Full(0) },
+		"full":      func(d *vdrive.Drive) { d.Full(100_000) }, // a drive keeps some room for the ledger
 	} {
 		r := newRig(t, 9, 3, 1)
 		fill(t, r.a, 0)

@@ -96,12 +96,9 @@ func (a *Array) commitBatch(ctx context.Context, b batch, writers []*member, inc
 		return nil, a.nobody(nil)
 	}
 	if len(b.records) > 0 {
-		lost = a.degrade(b, safe)
-		s, at := a.compose(b)
-		if safe, err = a.append(ctx, s, safe); err != nil {
+		if lost, safe, err = a.record(ctx, b, safe); err != nil {
 			return nil, err
 		}
-		a.committed(b, s, at)
 	}
 	a.mu.RLock()
 	due := a.led.sinceFold >= a.fold
@@ -112,6 +109,25 @@ func (a *Array) commitBatch(ctx context.Context, b batch, writers []*member, inc
 		}
 	}
 	return lost, nil
+}
+
+// record writes a batch to the ledgers of the members that flushed its files. When one of them fails at that, what it
+// holds does not count either, and the ledger has to say so: a Sync that returned nil would vouch for a record that a
+// single drive may have. So it goes on until all who are counted on have the record that counts on them.
+func (a *Array) record(ctx context.Context, b batch, members []*member) (lost []string, safe []*member, err error) {
+	for first := true; ; first = false {
+		lost = append(lost, a.degrade(b, members, first)...)
+		s, at := a.compose(b)
+		if safe, err = a.append(ctx, s, members); err != nil {
+			return nil, nil, err
+		}
+		if len(safe) == len(members) {
+			a.committed(b, s, at)
+			slices.Sort(lost)
+			return slices.Compact(lost), safe, nil
+		}
+		members = safe
+	}
 }
 
 // flush syncs members, all at once, and returns those that did it.
@@ -140,8 +156,9 @@ func (a *Array) flush(ctx context.Context, ms []*member) []*member {
 }
 
 // degrade takes drives out of a batch's facts that did not flush what they were given. It returns the blobs that are
-// lost by that; they are forgotten.
-func (a *Array) degrade(b batch, safe []*member) (lost []string) {
+// lost by that. They are forgotten, unless forget is false: then a segment names them already, and their drives may
+// come back.
+func (a *Array) degrade(b batch, safe []*member, forget bool) (lost []string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	ok := make(map[driveNo]bool)
@@ -149,11 +166,19 @@ func (a *Array) degrade(b batch, safe []*member) (lost []string) {
 		ok[a.led.drive(m.ID)] = true
 	}
 	for _, r := range b.records {
-		if r.kind != factRecord || r.dropped || !r.degrade(func(no driveNo) bool { return ok[no] }) {
+		if r.kind != factRecord || r.dropped {
+			continue
+		}
+		before := *r
+		if !r.degrade(func(no driveNo) bool { return ok[no] }) {
 			continue
 		}
 		if r.place.spare(func(driveNo) bool { return true }) < 0 {
 			lost = append(lost, r.name)
+			if !forget {
+				r.place, r.table = before.place, before.table
+				continue
+			}
 			delete(a.held, r.entry)
 			a.led.idx.set(r.name, r.old...)
 			r.dropped = true
