@@ -21,15 +21,7 @@ func (b *bar) watch(p array.Progress) { b.show(p.Done, p.Total, p.Done, "") }
 func vaultScrubCommand(flags *pflag.FlagSet) action {
 	dirs := flags.StringArray("drive", nil, "a drive's `folder`; once for each drive")
 	ignoreKey(flags)
-	return func(ctx context.Context, c *call, args []string) (err error) {
-		if err := noArgs(args); err != nil {
-			return err
-		}
-		r, err := openArray(ctx, *dirs, reading)
-		if err != nil {
-			return err
-		}
-		defer r.also(&err)
+	return onArray(dirs, reading, noArgs, func(ctx context.Context, c *call, r *rack, _ []string) error {
 		report, err := r.scrub(ctx, c)
 		if err != nil {
 			return err
@@ -38,7 +30,7 @@ func vaultScrubCommand(flags *pflag.FlagSet) action {
 			return err
 		}
 		return r.scrubVerdict(ctx, report)
-	}
+	})
 }
 
 // ignoreKey accepts the key flags on commands that work without the key, so that one command line fits all.
@@ -95,15 +87,7 @@ type verifyResult struct {
 func vaultVerifyCommand(flags *pflag.FlagSet) action {
 	var f vaultFlags
 	f.register(flags)
-	return func(ctx context.Context, c *call, args []string) (err error) {
-		if err := noArgs(args); err != nil {
-			return err
-		}
-		r, err := f.open(ctx, reading)
-		if err != nil {
-			return err
-		}
-		defer r.also(&err)
+	return f.on(reading, noArgs, func(ctx context.Context, c *call, r *rack, _ []string) (err error) {
 		var res verifyResult
 		if res.Scrub, err = r.scrub(ctx, c); err != nil {
 			return err
@@ -121,7 +105,7 @@ func vaultVerifyCommand(flags *pflag.FlagSet) action {
 			return lostError{"some of what the snapshots name cannot be read back"}
 		}
 		return r.scrubVerdict(ctx, res.Scrub)
-	}
+	})
 }
 
 func verifyText(w io.Writer, r vault.VerifyReport) {
@@ -140,17 +124,9 @@ func verifyText(w io.Writer, r vault.VerifyReport) {
 func vaultRepairCommand(flags *pflag.FlagSet) action {
 	dirs := flags.StringArray("drive", nil, "a drive's `folder`; once for each drive")
 	ignoreKey(flags)
-	return func(ctx context.Context, c *call, args []string) (err error) {
-		if err := noArgs(args); err != nil {
-			return err
-		}
-		r, err := openArray(ctx, *dirs, writing)
-		if err != nil {
-			return err
-		}
-		defer r.also(&err)
+	return onArray(dirs, writing, noArgs, func(ctx context.Context, c *call, r *rack, _ []string) error {
 		return r.repair(ctx, c)
-	}
+	})
 }
 
 // repair mends everything and tells what it did.

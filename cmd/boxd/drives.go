@@ -19,52 +19,28 @@ func driveFlags(flags *pflag.FlagSet) *[]string {
 }
 
 func driveAddCommand(flags *pflag.FlagSet) action {
-	dirs := driveFlags(flags)
-	return func(ctx context.Context, c *call, args []string) (err error) {
-		if len(args) != 1 {
-			return usageError{"which drive?", "boxd drive add DIR --drive DIR… (those that the vault is on)"}
-		}
-		r, err := openArray(ctx, *dirs, writing)
-		if err != nil {
-			return err
-		}
-		defer r.also(&err)
+	check := want(1, 1, "which drive?", "boxd drive add DIR --drive DIR… (those that the vault is on)")
+	return onArray(driveFlags(flags), writing, check, func(ctx context.Context, c *call, r *rack, args []string) error {
 		if err := r.add(ctx, args[0]); err != nil {
 			return err
 		}
 		return r.repair(ctx, c)
-	}
+	})
 }
 
 func driveRemoveCommand(flags *pflag.FlagSet) action {
-	dirs := driveFlags(flags)
-	return func(ctx context.Context, c *call, args []string) (err error) {
-		if len(args) != 1 {
-			return usageError{"which drive?", "boxd drive remove ID --drive DIR…; boxd vault status tells the ids"}
-		}
-		r, err := openArray(ctx, *dirs, writing)
-		if err != nil {
-			return err
-		}
-		defer r.also(&err)
+	check := want(1, 1, "which drive?", "boxd drive remove ID --drive DIR…; boxd vault status tells the ids")
+	return onArray(driveFlags(flags), writing, check, func(ctx context.Context, c *call, r *rack, args []string) error {
 		if err := r.remove(ctx, args[0]); err != nil {
 			return err
 		}
 		return r.repair(ctx, c)
-	}
+	})
 }
 
 func driveReplaceCommand(flags *pflag.FlagSet) action {
-	dirs := driveFlags(flags)
-	return func(ctx context.Context, c *call, args []string) (err error) {
-		if len(args) != 2 {
-			return usageError{"which drive by which?", "boxd drive replace OLD-ID NEW-DIR --drive DIR…"}
-		}
-		r, err := openArray(ctx, *dirs, writing)
-		if err != nil {
-			return err
-		}
-		defer r.also(&err)
+	check := want(2, 2, "which drive by which?", "boxd drive replace OLD-ID NEW-DIR --drive DIR…")
+	return onArray(driveFlags(flags), writing, check, func(ctx context.Context, c *call, r *rack, args []string) error {
 		if err := r.add(ctx, args[1]); err != nil {
 			return err
 		}
@@ -72,7 +48,7 @@ func driveReplaceCommand(flags *pflag.FlagSet) action {
 			return err
 		}
 		return r.repair(ctx, c)
-	}
+	})
 }
 
 // add makes dir a drive of the rack's vault. A folder that is one already, because an earlier add was cut short, is
@@ -95,7 +71,8 @@ func (r *rack) add(ctx context.Context, dir string) error {
 	return r.array.Add(ctx, member(d))
 }
 
-// remove gives a drive up: by its id, the label that status shows, or its folder.
+// remove gives a drive up: by its id, the label that status shows, or its folder. What an attached one holds is moved to
+// the others first.
 func (r *rack) remove(ctx context.Context, which string) error {
 	h, err := r.array.Health(ctx)
 	if err != nil {
@@ -112,6 +89,10 @@ func (r *rack) remove(ctx context.Context, which string) error {
 	}
 	if found == "" {
 		return hintError{fmt.Errorf("no drive %q in this vault", printable(which)), "no-drive", "boxd vault status shows them"}
+	}
+	if r.dirOf(found) != "" {
+		_, err := r.array.Drain(ctx, found, nil)
+		return err
 	}
 	return r.array.Remove(ctx, found)
 }

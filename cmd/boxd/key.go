@@ -41,17 +41,9 @@ func printWords(w io.Writer, words string) {
 func keyCheckCommand(flags *pflag.FlagSet) action {
 	var f vaultFlags
 	f.register(flags)
-	return func(ctx context.Context, c *call, args []string) (err error) {
-		if err := noArgs(args); err != nil {
-			return err
-		}
-		r, err := f.open(ctx, reading)
-		if err != nil {
-			return err
-		}
-		defer r.also(&err)
+	return f.on(reading, noArgs, func(_ context.Context, c *call, r *rack, _ []string) error {
 		return c.print(map[string]any{"opens": true, "vault": r.vault.ID()}, func(w io.Writer) {
 			fmt.Fprintln(w, "these words open this vault")
 		})
-	}
+	})
 }

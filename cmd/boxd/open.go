@@ -162,5 +162,42 @@ func (r *rack) close() error {
 	return errors.Join(append(errs, closeDrives(r.drives))...)
 }
 
+// job is what a command does once its drives are open.
+type job func(ctx context.Context, c *call, r *rack, args []string) error
+
+// on makes an action of do: it checks the arguments, opens the vault that the flags name, and lets go of it afterwards.
+func (f *vaultFlags) on(a access, check func([]string) error, do job) action {
+	return opened(check, do, func(ctx context.Context) (*rack, error) { return f.open(ctx, a) })
+}
+
+// onArray is on for what needs no key.
+func onArray(dirs *[]string, a access, check func([]string) error, do job) action {
+	return opened(check, do, func(ctx context.Context) (*rack, error) { return openArray(ctx, *dirs, a) })
+}
+
+func opened(check func([]string) error, do job, open func(context.Context) (*rack, error)) action {
+	return func(ctx context.Context, c *call, args []string) (err error) {
+		if err := check(args); err != nil {
+			return err
+		}
+		r, err := open(ctx)
+		if err != nil {
+			return err
+		}
+		defer r.also(&err)
+		return do(ctx, c, r, args)
+	}
+}
+
+// want is a check for from to to arguments, with the question that is asked otherwise.
+func want(from, to int, question, usage string) func([]string) error {
+	return func(args []string) error {
+		if len(args) < from || len(args) > to {
+			return usageError{question, usage}
+		}
+		return nil
+	}
+}
+
 // also adds the error of letting go to a command's own.
 func (r *rack) also(err *error) { *err = errors.Join(*err, r.close()) }

@@ -34,15 +34,7 @@ func toJSON(s vault.Snapshot) snapshotJSON {
 func snapshotsCommand(flags *pflag.FlagSet) action {
 	var f vaultFlags
 	f.register(flags)
-	return func(ctx context.Context, c *call, args []string) (err error) {
-		if err := noArgs(args); err != nil {
-			return err
-		}
-		r, err := f.open(ctx, reading)
-		if err != nil {
-			return err
-		}
-		defer r.also(&err)
+	return f.on(reading, noArgs, func(ctx context.Context, c *call, r *rack, _ []string) error {
 		list, err := r.vault.Snapshots(ctx)
 		if err != nil {
 			return err
@@ -52,7 +44,7 @@ func snapshotsCommand(flags *pflag.FlagSet) action {
 			out = append(out, toJSON(s))
 		}
 		return c.print(out, func(w io.Writer) { snapshotTable(w, out) })
-	}
+	})
 }
 
 func snapshotTable(w io.Writer, list []snapshotJSON) {
@@ -116,15 +108,8 @@ type entryJSON struct {
 func lsCommand(flags *pflag.FlagSet) action {
 	var f vaultFlags
 	f.register(flags)
-	return func(ctx context.Context, c *call, args []string) (err error) {
-		if len(args) < 1 || len(args) > 2 {
-			return usageError{"which snapshot?", "boxd ls SNAPSHOT [PATH]"}
-		}
-		r, err := f.open(ctx, reading)
-		if err != nil {
-			return err
-		}
-		defer r.also(&err)
+	check := want(1, 2, "which snapshot?", "boxd ls SNAPSHOT [PATH]")
+	return f.on(reading, check, func(ctx context.Context, c *call, r *rack, args []string) error {
 		fsys, p, err := r.openSnapshot(ctx, args[0], strings.Join(args[1:], ""))
 		if err != nil {
 			return err
@@ -138,7 +123,7 @@ func lsCommand(flags *pflag.FlagSet) action {
 			out = append(out, entryJSON{quoteName(i.Name()), kindOf(i.Mode()), i.Size(), i.ModTime()})
 		}
 		return c.print(out, func(w io.Writer) { listing(w, infos) })
-	}
+	})
 }
 
 // listPath tells what a folder of a snapshot holds, or the file that p is.
@@ -188,15 +173,8 @@ func listing(w io.Writer, infos []fs.FileInfo) {
 func catCommand(flags *pflag.FlagSet) action {
 	var f vaultFlags
 	f.register(flags)
-	return func(ctx context.Context, c *call, args []string) (err error) {
-		if len(args) != 2 {
-			return usageError{"which file?", "boxd cat SNAPSHOT PATH"}
-		}
-		r, err := f.open(ctx, reading)
-		if err != nil {
-			return err
-		}
-		defer r.also(&err)
+	check := want(2, 2, "which file?", "boxd cat SNAPSHOT PATH")
+	return f.on(reading, check, func(ctx context.Context, c *call, r *rack, args []string) (err error) {
 		fsys, p, err := r.openSnapshot(ctx, args[0], args[1])
 		if err != nil {
 			return err
@@ -211,5 +189,5 @@ func catCommand(flags *pflag.FlagSet) action {
 		}
 		_, err = io.Copy(c.out, file)
 		return err
-	}
+	})
 }

@@ -138,15 +138,7 @@ func (r *rack) create(ctx context.Context, password string, survive int) error {
 func vaultStatusCommand(flags *pflag.FlagSet) action {
 	var f vaultFlags
 	f.register(flags)
-	return func(ctx context.Context, c *call, args []string) (err error) {
-		if err := noArgs(args); err != nil {
-			return err
-		}
-		r, err := f.open(ctx, reading)
-		if err != nil {
-			return err
-		}
-		defer r.also(&err)
+	return f.on(reading, noArgs, func(ctx context.Context, c *call, r *rack, _ []string) error {
 		h, err := r.array.Health(ctx)
 		if err != nil {
 			return err
@@ -160,7 +152,7 @@ func vaultStatusCommand(flags *pflag.FlagSet) action {
 			return err
 		}
 		return verdictError(h)
-	}
+	})
 }
 
 type statusResult struct {
