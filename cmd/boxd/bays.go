@@ -245,20 +245,34 @@ func (b *bays) inWords(h array.Health, snapshots int) firmware.Health {
 // nearlyFull is when a drive is told to be full, in bytes: less than a pack and its parity would not fit well.
 const nearlyFull = 64 << 20
 
-// Heal makes the drives whole.
+// Heal makes the drives whole. What is missing comes first, since that is known; then everything is read once, because
+// a drive that was lost is the wrong moment to find out later that another has rotted, and what that found is mended.
 func (b *bays) Heal(ctx context.Context, watch func(done, total int64)) (firmware.Health, error) {
 	r, err := b.use(ctx)
 	if err != nil {
 		return firmware.Health{}, err
 	}
-	report, err := r.array.Repair(ctx, func(p array.Progress) { watch(p.Done, p.Total) })
+	progress := func(p array.Progress) { watch(p.Done, p.Total) }
+	if err := b.repair(ctx, r, progress); err != nil {
+		return firmware.Health{}, err
+	}
+	found, err := r.array.Scrub(ctx, progress)
+	if err == nil && len(found.Damaged) > 0 {
+		err = b.repair(ctx, r, progress)
+	}
 	if err != nil {
 		return firmware.Health{}, err
 	}
-	b.mu.Lock()
-	b.sum.Mended, b.sum.Rebuilt, b.sum.Spread = b.sum.Mended+report.Mended, b.sum.Rebuilt+report.Rebuilt, b.sum.Spread+report.Spread
-	b.mu.Unlock()
 	return b.Health(ctx)
+}
+
+// repair makes anew what is known to be damaged or missing.
+func (b *bays) repair(ctx context.Context, r *rack, watch array.Watch) error {
+	report, err := r.array.Repair(ctx, watch)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.sum.Mended, b.sum.Rebuilt, b.sum.Spread = b.sum.Mended+report.Mended, b.sum.Rebuilt+report.Rebuilt, b.sum.Spread+report.Spread
+	return err
 }
 
 // healed is what all heals so far did.

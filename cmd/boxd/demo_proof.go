@@ -129,9 +129,9 @@ func sameContent(want, got vphone.Entry) (bool, error) {
 	return a == b, err
 }
 
-// rot flips one bit in each of up to n files of shards on a drive, and returns how many it hit.
-func rot(dir string, n int) (hit int, err error) {
-	err = filepath.WalkDir(filepath.Join(dir, "shards"), func(p string, d os.DirEntry, err error) error {
+// rot flips one bit in each of up to n files in the folder sub of a drive, and returns how many it hit.
+func rot(dir, sub string, n int) (hit int, err error) {
+	err = filepath.WalkDir(filepath.Join(dir, sub), func(p string, d os.DirEntry, err error) error {
 		if err != nil || d.IsDir() || hit == n {
 			return err
 		}

@@ -122,7 +122,7 @@ func (d *demo) badWeek(ctx context.Context) error {
 		return err
 	}
 	d.screen.say("  %s is gone for good", filepath.Base(stolen))
-	hit, err := rot(rotten, 3)
+	hit, err := rot(rotten, "vault", 3)
 	if err != nil {
 		return err
 	}

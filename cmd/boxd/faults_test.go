@@ -82,7 +82,7 @@ func TestDamageIsFoundAndMended(t *testing.T) {
 	must(t, exitOK, s.with("backup", "folder:"+phone)...)
 	must(t, exitOK, s.with("vault", "status")...)
 	must(t, exitOK, s.with("vault", "scrub")...)
-	hit, err := rot(s.drives[1], 2)
+	hit, err := rot(s.drives[1], "shards", 2)
 	if err != nil || hit == 0 {
 		t.Fatalf("rot: %d, %v", hit, err)
 	}
