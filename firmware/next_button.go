@@ -145,7 +145,7 @@ func (s *State) released(now time.Time, d time.Duration) {
 			s.Restore = nil
 			s.say(now, "The restore was called off.")
 		}
-	case r != nil && r.Armed:
+	case r != nil && r.Armed && !r.Ended:
 		r.until = now.Add(ConfirmFor)
 		s.say(now, "Armed: double-tap within a minute to put everything onto the new phone.")
 	default:

@@ -68,7 +68,7 @@ func (s *State) drivesChanged(now time.Time, old, drives []Drive) bool {
 	}
 	for _, o := range old {
 		if !slices.ContainsFunc(drives, func(d Drive) bool { return d.ID == o.ID }) {
-			if o.State != DriveAway {
+			if o.State != DriveAway && o.State != DriveUnknown { // an unknown one that was adopted has another ID now
 				s.say(now, fmt.Sprintf("Drive %s is gone.", o.Label))
 			}
 			changed = true

@@ -307,6 +307,10 @@ func TestRestoreByButton(t *testing.T) {
 		t.Errorf("job %+v", j)
 	}
 	st.then(time.Second, RestoreEnded{st.s.Job.N, whole(3), nil}).is(Restored).faults()
+	told := len(st.s.Lines)
+	if st.press(100*time.Millisecond).then(0, Pressed{Gesture{Kind: Release, Held: 100 * time.Millisecond}}).is(Restored); len(st.s.Lines) != told {
+		t.Errorf("a press after the restore says: %s", st.s.Lines[told:][0].Text)
+	}
 	st.then(time.Minute, PhoneLeft{1}).is(Idle)
 }
 

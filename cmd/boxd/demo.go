@@ -129,7 +129,10 @@ func (d *demo) build(ctx context.Context, o demoOptions) (err error) {
 		video = smallVideo
 		d.screen.say("  only %s free in %s: the big video is %s instead of %s", size(room), d.base, size(video), size(bigVideoSize))
 	}
-	if d.roll, err = fill(ctx, samplesDir(d.base), o.photos, video, func(s string) { d.screen.say("  %s", s) }); err != nil {
+	if o.photos == "" {
+		d.screen.say("  gathering photos that real cameras took; the first time this downloads about 85 MB")
+	}
+	if d.roll, err = fill(ctx, samplesDir(d.base), o.photos, video); err != nil {
 		return err
 	}
 	d.screen.say("  pictures: %s", d.roll.set.Reason)

@@ -38,13 +38,13 @@ type roll struct {
 }
 
 // fill gathers the pictures and puts everything on the storage of a phone. photos is the owner's folder or "".
-func fill(ctx context.Context, cache, photos string, videoSize int64, log func(string)) (*roll, error) {
+func fill(ctx context.Context, cache, photos string, videoSize int64) (*roll, error) {
 	r := &roll{storage: vphone.NewStorage(internalStorage, phoneCapacity, nil), big: vphone.Generated(2026, videoSize)}
 	var err error
 	if photos != "" {
 		r.set, err = samples.Folder(photos)
 	} else {
-		r.set, err = samples.Get(ctx, cache, log)
+		r.set, err = samples.Get(ctx, cache, nil)
 	}
 	if err != nil {
 		return nil, err

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"phonebackupbox/firmware"
@@ -12,6 +13,7 @@ import (
 // screen is the demonstration's terminal: what happened scrolls by, the box stands below it.
 type screen struct {
 	board *vboard.Board
+	quiet atomic.Bool // a person types: nothing is said that was not asked for
 }
 
 // say writes a line that stays. An error of the terminal is found when the board is closed.
@@ -24,13 +26,16 @@ func (s *screen) title(n int, text string) {
 		text = fmt.Sprintf("%d. %s", n, text)
 	}
 	s.say("")
-	s.say("%s", text)
+	s.say("── %s %s", text, strings.Repeat("─", max(2, vboard.Width-4-len([]rune(text)))))
 }
 
 // follow shows every State under the lights, and what happened above them, until the States end.
 func (s *screen) follow(states <-chan firmware.State) error {
 	var last firmware.Line
 	for st := range states {
+		if s.quiet.Load() {
+			continue
+		}
 		for _, l := range news(st.Lines, last) {
 			s.say("    %s", l.Text)
 			last = l

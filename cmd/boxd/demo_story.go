@@ -97,7 +97,7 @@ func (d *demo) firstNight(ctx context.Context) error {
 	}
 	part := s.Backups[0]
 	before := d.old.Stats()
-	d.screen.say("  the cable came out in the middle of %s; %s of %s are kept, and the box says so", filepath.Base(d.roll.cut.Name), plural(part.Files, "file", "files"), count(d.roll.files))
+	d.screen.say("  the cable came out in the middle of %s; %s of %s are kept", filepath.Base(d.roll.cut.Name), count(part.Files), plural(d.roll.files, "file", "files"))
 	d.found.add(!part.Complete && s.Phase != firmware.Done && s.Phase != firmware.Idle, "cable out in the middle of a file",
 		"%s; %s kept as incomplete", s.Phase, plural(part.Files, "file", "files"))
 	d.plug(d.old)
@@ -189,7 +189,7 @@ func (d *demo) heal(ctx context.Context) error {
 	rep := d.bays.healed()
 	d.found.add(s.Health.Now == s.Health.Want, "blank drive in, healed", "%s rebuilt, %.0f s; %d of %d drives may die again",
 		plural(rep.Rebuilt+rep.Spread, "piece", "pieces"), time.Since(start).Seconds(), s.Health.Now, s.Health.Want)
-	d.found.add(rep.Mended >= d.rotted, "flipped bits", "%d flipped, %d files mended from parity", d.rotted, rep.Mended)
+	d.found.add(rep.Mended >= d.rotted, "flipped bits", "%d flipped on the drive beside the stolen one, %d files mended", d.rotted, rep.Mended)
 	report, err := d.bays.verify(ctx)
 	if err != nil {
 		return err
@@ -238,11 +238,14 @@ func (d *demo) proof(ctx context.Context) error {
 		return err
 	}
 	d.found.add(c.same(), "old phone and new phone", "%s", c)
-	where, err := leaks([]string{d.dirs[0], d.dirs[1], filepath.Join(d.base, "drive-d")}, []string{"DCIM/", "IMG_2026", "Anna", d.words[:40]})
+	where, err := leaks([]string{d.dirs[0], d.dirs[1], filepath.Join(d.base, "drive-d")}, []string{"DCIM/Camera", "IMG_20261122", "Google Pixel", d.words[:40]})
 	if err != nil {
 		return err
 	}
-	d.found.add(where == "", "names or words readable on the drives", "none found %s", where)
+	if where == "" {
+		where = "none"
+	}
+	d.found.add(where == "none", "file names or key words readable on the drives", "%s", where)
 	if !d.found.ok() {
 		return errors.New("not everything held")
 	}
