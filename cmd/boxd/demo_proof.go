@@ -68,7 +68,7 @@ func (c compared) same() bool {
 
 func (c compared) String() string {
 	if c.same() {
-		return fmt.Sprintf("%s, %s: every SHA-256, name and time the same", plural(c.files, "file", "files"), size(c.bytes))
+		return fmt.Sprintf("%s, %s: each SHA-256, name and time the same", plural(c.files, "file", "files"), size(c.bytes))
 	}
 	s := fmt.Sprintf("%d missing, %d more, %d with other content, %d with another time", len(c.missing), len(c.extra), len(c.content), len(c.times))
 	for _, list := range [][]string{c.missing, c.extra, c.content, c.times} {

@@ -189,7 +189,7 @@ func (d *demo) heal(ctx context.Context) error {
 	rep := d.bays.healed()
 	d.found.add(s.Health.Now == s.Health.Want, "blank drive in, healed", "%s rebuilt, %.0f s; %d of %d drives may die again",
 		plural(rep.Rebuilt+rep.Spread, "piece", "pieces"), time.Since(start).Seconds(), s.Health.Now, s.Health.Want)
-	d.found.add(rep.Mended >= d.rotted, "flipped bits", "%d flipped on the drive beside the stolen one, %d files mended", d.rotted, rep.Mended)
+	d.found.add(rep.Mended >= d.rotted, "flipped bits", "%d flipped on another drive, %d files mended", d.rotted, rep.Mended)
 	report, err := d.bays.verify(ctx)
 	if err != nil {
 		return err
@@ -245,7 +245,7 @@ func (d *demo) proof(ctx context.Context) error {
 	if where == "" {
 		where = "none"
 	}
-	d.found.add(where == "none", "file names or key words readable on the drives", "%s", where)
+	d.found.add(where == "none", "names or key words on the drives", "%s", where)
 	if !d.found.ok() {
 		return errors.New("not everything held")
 	}
