@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"phonebackupbox/storage/array"
 	"phonebackupbox/storage/drive"
 )
 
@@ -68,7 +69,7 @@ func (r *rack) add(ctx context.Context, dir string) error {
 		return err
 	}
 	r.drives = append(r.drives, d)
-	return r.array.Add(ctx, member(d))
+	return r.array.Add(ctx, array.Member{ID: d.ID(), Label: label(d, r.drives), Store: d})
 }
 
 // remove gives a drive up: by its id, the label that status shows, or its folder. What an attached one holds is moved to

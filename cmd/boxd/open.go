@@ -104,8 +104,24 @@ func closeDrives(drives []*drive.Drive) error {
 	return errors.Join(errs...)
 }
 
-func member(d *drive.Drive) array.Member {
-	return array.Member{ID: d.ID(), Label: filepath.Base(d.Dir()), Store: d}
+// members are the drives as an array knows them. They are called by the last part of their path, or by all of it where
+// two would be called the same.
+func members(drives []*drive.Drive) []array.Member {
+	var out []array.Member
+	for _, d := range drives {
+		out = append(out, array.Member{ID: d.ID(), Label: label(d, drives), Store: d})
+	}
+	return out
+}
+
+func label(d *drive.Drive, among []*drive.Drive) string {
+	base := filepath.Base(d.Dir())
+	for _, other := range among {
+		if other != d && filepath.Base(other.Dir()) == base {
+			return d.Dir()
+		}
+	}
+	return base
 }
 
 // openArray opens the drives and the array over them: all that a command without the key needs.
@@ -114,11 +130,7 @@ func openArray(ctx context.Context, dirs []string, a access) (*rack, error) {
 	if err != nil {
 		return nil, err
 	}
-	var members []array.Member
-	for _, d := range drives {
-		members = append(members, member(d))
-	}
-	arr, err := array.Open(ctx, members, array.Options{})
+	arr, err := array.Open(ctx, members(drives), array.Options{})
 	if err != nil {
 		return nil, errors.Join(err, closeDrives(drives))
 	}

@@ -5,12 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 
 	"golang.org/x/term"
+
+	"phonebackupbox/storage"
+	"phonebackupbox/storage/vault"
 )
 
 // usageError is a command line that makes no sense: exit 2.
@@ -57,11 +61,39 @@ func (c *call) fail(err error) int {
 		c.failure("usage", use.msg, use.hint)
 		return exitUsage
 	case errors.As(err, &hint):
-		c.failure(hint.code, err.Error(), hint.hint)
+		c.failure(hint.code, oneLine(err), hint.hint)
 	default:
-		c.failure("failed", err.Error(), "")
+		code, advice := advise(err)
+		c.failure(code, oneLine(err), advice)
 	}
 	return exitFailed
+}
+
+// oneLine is err without its line breaks: of joined errors, those that say more than the first.
+func oneLine(err error) string {
+	lines := strings.Split(err.Error(), "\n")
+	said := lines[:1]
+	for _, l := range lines[1:] {
+		if !strings.Contains(l, lines[0]) && !slices.Contains(said, l) {
+			said = append(said, l)
+		}
+	}
+	return strings.Join(said, "; ")
+}
+
+// advise is what to do about errors that any command can meet.
+func advise(err error) (code, advice string) {
+	switch {
+	case errors.Is(err, storage.ErrFull):
+		return "full", "make room on the drives or add one with boxd drive add; nothing that was stored is lost"
+	case errors.Is(err, storage.ErrUnavailable):
+		return "unavailable", "attach the drives that are missing"
+	case errors.Is(err, storage.ErrCorrupt), errors.Is(err, vault.ErrDamaged):
+		return "damaged", "attach every drive that you have and run boxd vault repair"
+	case errors.Is(err, vault.ErrNotVault):
+		return "no-vault", "boxd vault create makes one"
+	}
+	return "failed", ""
 }
 
 func (c *call) failure(code, msg, hint string) {

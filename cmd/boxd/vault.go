@@ -123,12 +123,8 @@ func newVaultID() string {
 
 // create makes the array and the vault over the rack's drives.
 func (r *rack) create(ctx context.Context, password string, survive int) error {
-	var members []array.Member
-	for _, d := range r.drives {
-		members = append(members, member(d))
-	}
 	var err error
-	if r.array, err = array.Create(ctx, members, array.Options{Survive: survive}); err != nil {
+	if r.array, err = array.Create(ctx, members(r.drives), array.Options{Survive: survive}); err != nil {
 		return err
 	}
 	r.vault, err = vault.Create(ctx, r.array, password, vault.Options{})
