@@ -18,6 +18,7 @@ import (
 
 	"phonebackupbox/usbhost"
 	"phonebackupbox/usbhost/folder"
+	"phonebackupbox/usbhost/vphone"
 )
 
 // awkward are names that Linux allows and other systems choke on.
@@ -79,7 +80,7 @@ func fill(t *testing.T) string {
 
 const filled = 17 // files that fill makes
 
-func backup(t *testing.T, p *folder.Phone, tree *memTree) usbhost.Report {
+func backup(t *testing.T, p *folder.Phone, tree *vphone.Tree) usbhost.Report {
 	t.Helper()
 	r, err := p.Backup(t.Context(), tree, nil)
 	if err != nil {
@@ -91,14 +92,14 @@ func backup(t *testing.T, p *folder.Phone, tree *memTree) usbhost.Report {
 	return r
 }
 
-// look lists a real directory as memTree.files does.
+// look lists a real directory as vphone.Tree.Files does.
 func look(t *testing.T, dir string) []string {
 	t.Helper()
-	tree := newTree()
+	tree := vphone.NewTree()
 	if r := backup(t, open(t, dir), tree); !r.Complete() {
 		t.Errorf("looking at %s: %+v", dir, r.Problems)
 	}
-	return tree.files()
+	return tree.Files()
 }
 
 func diff(t *testing.T, what string, got, want []string) {
@@ -117,7 +118,7 @@ func diff(t *testing.T, what string, got, want []string) {
 
 func TestBackupHoldsEveryNameTimeAndByte(t *testing.T) {
 	dir := fill(t)
-	tree := newTree()
+	tree := vphone.NewTree()
 	r := backup(t, open(t, dir), tree)
 	if !r.Complete() || r.Listed != filled || r.Stored != filled {
 		t.Fatalf("report %+v", r)
@@ -128,31 +129,31 @@ func TestBackupHoldsEveryNameTimeAndByte(t *testing.T) {
 			return err
 		}
 		name := strings.TrimPrefix(path, dir+"/")
-		node := tree.nodes[name]
+		node := tree.Nodes[name]
 		info, err := e.Info()
 		if err != nil {
 			return err
 		}
-		if node == nil || node.dir != e.IsDir() || !node.mtime.Equal(info.ModTime()) {
+		if node == nil || node.Dir != e.IsDir() || !node.ModTime.Equal(info.ModTime()) {
 			t.Errorf("%q is %+v in the tree", name, node)
 			return nil
 		}
 		n++
 		if !e.IsDir() {
-			if data, err := os.ReadFile(path); err != nil || !bytes.Equal(data, node.data) {
+			if data, err := os.ReadFile(path); err != nil || !bytes.Equal(data, node.Data) {
 				t.Errorf("%q has other bytes (%v)", name, err)
 			}
 		}
 		return nil
 	})
-	if err != nil || n != len(tree.nodes)-1 {
-		t.Errorf("%d names on disk, %d in the tree (%v)", n, len(tree.nodes)-1, err)
+	if err != nil || n != len(tree.Nodes)-1 {
+		t.Errorf("%d names on disk, %d in the tree (%v)", n, len(tree.Nodes)-1, err)
 	}
 }
 
 func TestSecondBackupKeepsReadsAndRemoves(t *testing.T) {
 	dir := fill(t)
-	tree, p := newTree(), open(t, dir)
+	tree, p := vphone.NewTree(), open(t, dir)
 	backup(t, p, tree)
 	if r := backup(t, p, tree); r.Kept != filled || r.Moved != 0 || r.Stored+r.Removed != 0 {
 		t.Errorf("unchanged: %+v", r)
@@ -171,7 +172,7 @@ func TestSecondBackupKeepsReadsAndRemoves(t *testing.T) {
 	if r.Kept != 0 || r.Stored != 4 || r.Removed != filled-1 || !r.Complete() {
 		t.Errorf("changed: %+v", r)
 	}
-	diff(t, "tree", tree.files(), look(t, dir))
+	diff(t, "tree", tree.Files(), look(t, dir))
 }
 
 func TestWhatIsNoFileIsRemarkedAndNotFollowed(t *testing.T) {
@@ -185,7 +186,7 @@ func TestWhatIsNoFileIsRemarkedAndNotFollowed(t *testing.T) {
 	); err != nil {
 		t.Fatal(err)
 	}
-	tree := newTree()
+	tree := vphone.NewTree()
 	r := backup(t, open(t, dir), tree)
 	var names []string
 	for _, p := range r.Problems {
@@ -194,8 +195,8 @@ func TestWhatIsNoFileIsRemarkedAndNotFollowed(t *testing.T) {
 		}
 		names = append(names, p.Name)
 	}
-	if !slices.Equal(names, []string{"inner", "link", "pipe"}) || r.Stored != 1 || len(tree.nodes) != 2 {
-		t.Errorf("report %+v, tree %q", r, tree.files())
+	if !slices.Equal(names, []string{"inner", "link", "pipe"}) || r.Stored != 1 || len(tree.Nodes) != 2 {
+		t.Errorf("report %+v, tree %q", r, tree.Files())
 	}
 }
 
@@ -214,7 +215,7 @@ func TestUnreadableFilesAndFoldersKeepTheirFormerVersions(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir, "secret/a", "a", june)
 	write(t, dir, "b", "b", june)
-	tree, p := newTree(), open(t, dir)
+	tree, p := vphone.NewTree(), open(t, dir)
 	backup(t, p, tree)
 	write(t, dir, "b", "bb", june)
 	if err := errors.Join(os.Chmod(dir+"/secret", 0), os.Chmod(dir+"/b", 0)); err != nil {
@@ -225,14 +226,14 @@ func TestUnreadableFilesAndFoldersKeepTheirFormerVersions(t *testing.T) {
 	if len(r.Problems) != 2 || !r.Problems[0].Listed || !r.Problems[0].Stale || r.Problems[1].Listed || r.Removed != 0 {
 		t.Errorf("report %+v", r)
 	}
-	if tree.nodes["secret/a"] == nil || string(tree.nodes["b"].data) != "b" {
-		t.Errorf("tree %q", tree.files())
+	if tree.Nodes["secret/a"] == nil || string(tree.Nodes["b"].Data) != "b" {
+		t.Errorf("tree %q", tree.Files())
 	}
 }
 
 // touchy is a tree that does something to the folder when a file's first byte is read.
 type touchy struct {
-	*memTree
+	*vphone.Tree
 	do func(name string)
 }
 
@@ -242,7 +243,7 @@ func (t *touchy) Create(name string, size int64, mtime time.Time, r io.Reader) e
 		return err
 	}
 	t.do(name)
-	return t.memTree.Create(name, size, mtime, io.MultiReader(bytes.NewReader(first), r))
+	return t.Tree.Create(name, size, mtime, io.MultiReader(bytes.NewReader(first), r))
 }
 
 func TestAFileThatChangesWhileItIsReadIsReadAgainThenReported(t *testing.T) {
@@ -256,7 +257,7 @@ func TestAFileThatChangesWhileItIsReadIsReadAgainThenReported(t *testing.T) {
 			t.Run(fmt.Sprint(what, times), func(t *testing.T) {
 				dir := t.TempDir()
 				write(t, dir, "f", "former", june.Add(-time.Hour))
-				tree, p := newTree(), open(t, dir)
+				tree, p := vphone.NewTree(), open(t, dir)
 				backup(t, p, tree)
 				write(t, dir, "f", long, june)
 				tries := 0
@@ -274,9 +275,9 @@ func TestAFileThatChangesWhileItIsReadIsReadAgainThenReported(t *testing.T) {
 					if !r.Complete() || r.Stored != 1 {
 						t.Errorf("report %+v", r)
 					}
-					diff(t, "tree", tree.files(), look(t, dir))
-				} else if len(r.Problems) != 1 || !r.Problems[0].Stale || !strings.Contains(r.Problems[0].Reason, "changed") || string(tree.nodes["f"].data) != "former" {
-					t.Errorf("report %+v, tree %q", r, tree.files())
+					diff(t, "tree", tree.Files(), look(t, dir))
+				} else if len(r.Problems) != 1 || !r.Problems[0].Stale || !strings.Contains(r.Problems[0].Reason, "changed") || string(tree.Nodes["f"].Data) != "former" {
+					t.Errorf("report %+v, tree %q", r, tree.Files())
 				}
 			})
 		}
@@ -287,7 +288,7 @@ func TestAFileThatVanishesIsNotListed(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir, "a", "a", june)
 	write(t, dir, "b", "b", june)
-	tree, p := newTree(), open(t, dir)
+	tree, p := vphone.NewTree(), open(t, dir)
 	backup(t, p, tree)
 	write(t, dir, "a", "aa", june)
 	write(t, dir, "b", "bb", june)
@@ -305,9 +306,9 @@ func TestAFileThatVanishesIsNotListed(t *testing.T) {
 
 func TestACardPulledOutIsNotAnEmptyCard(t *testing.T) {
 	dir := fill(t)
-	tree, p := newTree(), open(t, dir)
+	tree, p := vphone.NewTree(), open(t, dir)
 	backup(t, p, tree)
-	before := tree.files()
+	before := tree.Files()
 	if err := os.RemoveAll(dir); err != nil {
 		t.Fatal(err)
 	}
@@ -318,7 +319,7 @@ func TestACardPulledOutIsNotAnEmptyCard(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 	<-p.Gone()
-	diff(t, "tree", tree.files(), before)
+	diff(t, "tree", tree.Files(), before)
 	if _, err := p.Info(t.Context()); !errors.Is(err, usbhost.ErrUnplugged) {
 		t.Errorf("Info: %v", err)
 	}
@@ -328,10 +329,10 @@ func TestACardPulledOutIsNotAnEmptyCard(t *testing.T) {
 }
 
 func TestATreeThatFailsEndsTheRun(t *testing.T) {
-	tree := newTree()
-	tree.down = errors.New("no drive")
+	tree := vphone.NewTree()
+	tree.Down = errors.New("no drive")
 	_, err := open(t, fill(t)).Backup(t.Context(), tree, nil)
-	if !errors.Is(err, tree.down) {
+	if !errors.Is(err, tree.Down) {
 		t.Errorf("error %v", err)
 	}
 }
@@ -339,7 +340,7 @@ func TestATreeThatFailsEndsTheRun(t *testing.T) {
 func TestCancelEndsTheRun(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	p := open(t, fill(t))
-	tree := newTree()
+	tree := vphone.NewTree()
 	if _, err := p.Backup(ctx, &touchy{tree, func(string) { cancel() }}, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("Backup: %v", err)
 	}

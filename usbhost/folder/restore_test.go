@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"phonebackupbox/usbhost"
+	"phonebackupbox/usbhost/vphone"
 )
 
 func restore(t *testing.T, dir string, from fs.FS) usbhost.Report {
@@ -25,9 +26,9 @@ func restore(t *testing.T, dir string, from fs.FS) usbhost.Report {
 	return r
 }
 
-func snapshot(t *testing.T) *memTree {
+func snapshot(t *testing.T) *vphone.Tree {
 	t.Helper()
-	tree := newTree()
+	tree := vphone.NewTree()
 	backup(t, open(t, fill(t)), tree)
 	return tree
 }
@@ -42,11 +43,11 @@ func TestRestoreGivesEverythingBackAndTwiceIsNothing(t *testing.T) {
 	if last.Files != filled || last.Bytes != last.BytesTotal {
 		t.Errorf("last progress %+v", last)
 	}
-	diff(t, "restored", look(t, dir), tree.files())
+	diff(t, "restored", look(t, dir), tree.Files())
 	if r := restore(t, dir, tree); r.Kept != filled || r.Moved != 0 || !r.Complete() {
 		t.Errorf("second restore: %+v", r)
 	}
-	diff(t, "restored twice", look(t, dir), tree.files())
+	diff(t, "restored twice", look(t, dir), tree.Files())
 }
 
 func TestRestoreNeverOverwrites(t *testing.T) {
@@ -62,7 +63,7 @@ func TestRestoreNeverOverwrites(t *testing.T) {
 		"DCIM/Camera/big.mp4":               "the owner's own",
 		"DCIM/Camera/unrelated":             "left alone",
 		"odd \xfe names":                    "a file where the snapshot has a folder",
-		"DCIM/Camera/big (from backup).mp4": string(tree.nodes["DCIM/Camera/big.mp4"].data),
+		"DCIM/Camera/big (from backup).mp4": string(tree.Nodes["DCIM/Camera/big.mp4"].Data),
 	} {
 		if got, err := os.ReadFile(dir + "/" + name); err != nil || string(got) != want {
 			t.Errorf("%q: %d bytes, %v", name, len(got), err)
@@ -80,14 +81,14 @@ func TestRestoreNeverOverwrites(t *testing.T) {
 }
 
 func TestRestoreKnowsAFileWhoseTimeIsUnknownOrCoarse(t *testing.T) {
-	tree, dir := newTree(), t.TempDir()
+	tree, dir := vphone.NewTree(), t.TempDir()
 	for _, name := range []string{"unknown", "coarse"} {
 		if err := tree.Create(name, 1, time.Time{}, strings.NewReader("x")); err != nil {
 			t.Fatal(err)
 		}
 		write(t, dir, name, "x", june.Truncate(2*time.Second))
 	}
-	tree.nodes["coarse"].mtime = june
+	tree.Nodes["coarse"].ModTime = june
 	if r := restore(t, dir, tree); r.Kept != 2 {
 		t.Errorf("report %+v", r)
 	}
@@ -100,20 +101,20 @@ func TestRestoreKnowsAFileWhoseTimeIsUnknownOrCoarse(t *testing.T) {
 
 // broken is a snapshot some of whose files do not give what they promise.
 type broken struct {
-	*memTree
-	wrap func(name string, f *memFile) fs.File
+	*vphone.Tree
+	wrap func(name string, f *vphone.TreeFile) fs.File
 }
 
 func (b broken) Open(name string) (fs.File, error) {
-	f, err := b.memTree.Open(name)
+	f, err := b.Tree.Open(name)
 	if err != nil {
 		return nil, err
 	}
-	return b.wrap(name, f.(*memFile)), nil
+	return b.wrap(name, f.(*vphone.TreeFile)), nil
 }
 
 type short struct {
-	*memFile
+	*vphone.TreeFile
 	r io.Reader
 }
 
@@ -121,7 +122,7 @@ func (s short) Read(p []byte) (int, error) { return s.r.Read(p) }
 
 func TestRestoreReportsWhatTheSnapshotCannotGive(t *testing.T) {
 	tree, dir := snapshot(t), t.TempDir()
-	r := restore(t, dir, broken{tree, func(name string, f *memFile) fs.File {
+	r := restore(t, dir, broken{tree, func(name string, f *vphone.TreeFile) fs.File {
 		if strings.HasSuffix(name, "big.mp4") {
 			return short{f, io.LimitReader(f, 1000)}
 		}
@@ -156,7 +157,7 @@ func (e evil) ReadDir(name string) ([]fs.DirEntry, error) {
 }
 
 func TestRestoreStaysInTheFolder(t *testing.T) {
-	tree, outside := newTree(), t.TempDir()
+	tree, outside := vphone.NewTree(), t.TempDir()
 	if err := tree.Create("good", 4, june, strings.NewReader("good")); err != nil {
 		t.Fatal(err)
 	}
@@ -184,11 +185,11 @@ func TestRestoreStaysInTheFolder(t *testing.T) {
 }
 
 func TestRestoreSaysHowMuchRoomItLacks(t *testing.T) {
-	tree := newTree()
+	tree := vphone.NewTree()
 	if err := tree.Create("huge", 1, june, bytes.NewReader([]byte{1})); err != nil {
 		t.Fatal(err)
 	}
-	tree.nodes["huge"].size = 1 << 60
+	tree.Nodes["huge"].Size = 1 << 60
 	_, err := open(t, t.TempDir()).Restore(t.Context(), tree, nil)
 	if !errors.Is(err, usbhost.ErrNoSpace) || !strings.Contains(err.Error(), "1152921504606846976") {
 		t.Errorf("error %v", err)

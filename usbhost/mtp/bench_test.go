@@ -13,7 +13,7 @@ import (
 )
 
 // drain is a tree that reads and forgets.
-type drain struct{ *memTree }
+type drain struct{ *vphone.Tree }
 
 func (drain) Create(_ string, size int64, _ time.Time, r io.Reader) error {
 	buf := make([]byte, 256<<10)
@@ -38,7 +38,7 @@ func BenchmarkBackup(b *testing.B) {
 				}
 			})
 			for b.Loop() {
-				if report, err := r.driver.Backup(b.Context(), drain{newTree()}, nil); err != nil || !report.Complete() {
+				if report, err := r.driver.Backup(b.Context(), drain{vphone.NewTree()}, nil); err != nil || !report.Complete() {
 					b.Fatal(report, err)
 				}
 			}
@@ -60,7 +60,7 @@ func BenchmarkPipe(b *testing.B) {
 			var driver, peer time.Duration
 			for b.Loop() {
 				began := time.Now()
-				if report, err := r.driver.Backup(b.Context(), drain{newTree()}, nil); err != nil || report.Stored != 1 {
+				if report, err := r.driver.Backup(b.Context(), drain{vphone.NewTree()}, nil); err != nil || report.Stored != 1 {
 					b.Fatal(report, err)
 				}
 				driver += time.Since(began)
@@ -126,13 +126,13 @@ func TestMemoryStaysSmall(t *testing.T) {
 		}
 		put(t, s, "Movies/long.mp4", june, pattern(1, 32<<20))
 	})
-	if _, err := r.driver.Backup(t.Context(), drain{newTree()}, nil); err != nil { // the simulator, too, remembers what it listed
+	if _, err := r.driver.Backup(t.Context(), drain{vphone.NewTree()}, nil); err != nil { // the simulator, too, remembers what it listed
 		t.Fatal(err)
 	}
 	var before, during runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
-	tree := &watchTree{drain: drain{newTree()}, at: "Internal shared storage/Movies/long.mp4", do: func() {
+	tree := &watchTree{drain: drain{vphone.NewTree()}, at: "Internal shared storage/Movies/long.mp4", do: func() {
 		runtime.GC()
 		runtime.ReadMemStats(&during)
 	}}

@@ -70,23 +70,23 @@ func TestWhatGoesWrongWithOneFileIsReportedAndTheRestIsStored(t *testing.T) {
 					row.quirks.HeaderAlone = header
 					r := plug(t, vmtp.Config{Quirks: row.quirks}, func(s *vphone.Storage) { fillFew(t, s) })
 					row.spoil(r.Phone, row.path)
-					tree := newTree()
+					tree := vphone.NewTree()
 					report := r.backup(t, tree)
 					if len(report.Problems) != 1 || report.Stored != few-1 || !strings.HasPrefix(problems(report)[0], row.path+"!:") || !strings.Contains(problems(report)[0], row.reason) {
 						t.Fatalf("first backup: %d stored, %q", report.Stored, problems(report))
 					}
-					if tree.nodes[top+row.path] != nil {
+					if tree.Nodes[top+row.path] != nil {
 						t.Error("the bad file is in the tree")
 					}
 					r.Heal(row.path)
 					if report = r.backup(t, tree); !report.Complete() || report.Kept != few-1 {
 						t.Fatalf("healed: %+v", report)
 					}
-					former := *tree.nodes[top+row.path]
-					put(t, r.store, row.path, june.Add(time.Hour), pattern(9, former.size+1000))
+					former := *tree.Nodes[top+row.path]
+					put(t, r.store, row.path, june.Add(time.Hour), pattern(9, former.Size+1000))
 					row.spoil(r.Phone, row.path)
 					report = r.backup(t, tree)
-					if len(report.Problems) != 1 || !report.Problems[0].Stale || tree.nodes[top+row.path].sum != former.sum {
+					if len(report.Problems) != 1 || !report.Problems[0].Stale || tree.Nodes[top+row.path].Sum != former.Sum {
 						t.Errorf("the former version: %q", problems(report))
 					}
 				})
@@ -103,16 +103,16 @@ func TestAFolderThatCannotBeListedKeepsWhatItHad(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := plug(t, vmtp.Config{}, func(s *vphone.Storage) { fillFew(t, s) })
-				tree := newTree()
+				tree := vphone.NewTree()
 				r.backup(t, tree)
-				before := tree.files()
+				before := tree.Files()
 				spoil(r.Phone)
 				report := r.backup(t, tree)
 				lines := problems(report)
 				if len(lines) != 1 || !strings.HasPrefix(lines[0], "DCIM/Camera*: ") || report.Removed != 0 || report.Complete() {
 					t.Errorf("report %+v", report)
 				}
-				diff(t, "tree", tree.files(), before)
+				diff(t, "tree", tree.Files(), before)
 				if name == "object" && report.Kept != few-1 {
 					t.Errorf("the others in the folder: %+v", report)
 				}
@@ -135,14 +135,14 @@ func TestHostileAndDoubleNames(t *testing.T) {
 	} {
 		r.ToldName(path, told)
 	}
-	tree := newTree()
+	tree := vphone.NewTree()
 	report := r.backup(t, tree)
 	if report.Stored != few || len(report.Problems) != 1 {
 		t.Errorf("report %+v", report)
 	}
 	for _, name := range []string{"..%2F..%2Fetc%2Fpasswd", "DCIM/Camera/%2E%2E", "DCIM/Camera/2%2F..%2F.jpg", "%2E/%25-", "%2E/large.zip"} {
-		if tree.nodes[top+name] == nil {
-			t.Errorf("%q is missing from %q", name, tree.files())
+		if tree.Nodes[top+name] == nil {
+			t.Errorf("%q is missing from %q", name, tree.Files())
 		}
 	}
 	if report := r.backup(t, tree); report.Kept != few || report.Removed != 0 {
@@ -156,7 +156,7 @@ func TestDatesThatAreNoneAndThoseWithAZone(t *testing.T) {
 	r.JunkDate("DCIM/Camera/1.jpg", "yesterday at noon")
 	r.JunkDate("DCIM/Camera/2.jpg", "20200102T030405Z")
 	r.JunkDate("Download/4.pdf", "20200102T030405.5+0100")
-	tree := newTree()
+	tree := vphone.NewTree()
 	if report := r.backup(t, tree); !report.Complete() {
 		t.Errorf("report %+v", report)
 	}
@@ -164,7 +164,7 @@ func TestDatesThatAreNoneAndThoseWithAZone(t *testing.T) {
 		"5.txt": {}, "DCIM/Camera/1.jpg": {}, "DCIM/Camera/2.jpg": time.Date(2020, 1, 2, 3, 4, 5, 0, time.UTC),
 		"Download/4.pdf": time.Date(2020, 1, 2, 2, 4, 5, 5e8, time.UTC),
 	} {
-		if got := tree.nodes[top+name].mtime; !got.Equal(want) {
+		if got := tree.Nodes[top+name].ModTime; !got.Equal(want) {
 			t.Errorf("%s: %v, want %v", name, got, want)
 		}
 	}
@@ -189,11 +189,11 @@ func TestStubbornPhones(t *testing.T) {
 				if spoil.do != nil {
 					spoil.do(r.Phone)
 				}
-				tree := newTree()
+				tree := vphone.NewTree()
 				if report := r.backup(t, tree); !report.Complete() || report.Stored != few {
 					t.Errorf("report %+v", report)
 				}
-				diff(t, "tree", tree.files(), wantTree(t, func(s string) string { return s }, r.store))
+				diff(t, "tree", tree.Files(), wantTree(t, func(s string) string { return s }, r.store))
 			})
 		})
 	}
@@ -210,7 +210,7 @@ func TestAPhoneThatNoLongerAnswersEndsTheRun(t *testing.T) {
 				})
 				r.Delay(vmtp.OpGetObject, time.Hour)
 				began := time.Now()
-				report, err := r.driver.Backup(t.Context(), newTree(), nil)
+				report, err := r.driver.Backup(t.Context(), vphone.NewTree(), nil)
 				if err == nil || report.Stored != 0 {
 					t.Errorf("%+v, %v", report, err)
 				}
@@ -225,7 +225,7 @@ func TestAPhoneThatNoLongerAnswersEndsTheRun(t *testing.T) {
 func TestUnpluggedAnywhereResumes(t *testing.T) {
 	measure := plug(t, vmtp.Config{}, func(s *vphone.Storage) { fillFew(t, s) })
 	before, _ := measure.Attachment().Moved()
-	measure.backup(t, newTree())
+	measure.backup(t, vphone.NewTree())
 	total, _ := measure.Attachment().Moved()
 	total -= before
 	offsets := []int64{0, 1, 11, 12, 13, 511, 512, 513, total - 1}
@@ -235,14 +235,14 @@ func TestUnpluggedAnywhereResumes(t *testing.T) {
 	for _, n := range offsets {
 		r := plug(t, vmtp.Config{}, func(s *vphone.Storage) { fillFew(t, s) })
 		r.Phone.UnplugAfter(n)
-		tree := newTree()
+		tree := vphone.NewTree()
 		report, err := r.driver.Backup(t.Context(), tree, nil)
 		if !errors.Is(err, usbhost.ErrUnplugged) {
 			t.Fatalf("unplugged after %d bytes: %v", n, err)
 		}
 		<-r.driver.Gone()
-		for path, node := range tree.nodes {
-			if !node.dir && node.sum != sumOf(t, r.store, strings.TrimPrefix(path, top)) {
+		for path, node := range tree.Nodes {
+			if !node.Dir && node.Sum != sumOf(t, r.store, strings.TrimPrefix(path, top)) {
 				t.Errorf("unplugged after %d bytes: %q is not what the phone holds", n, path)
 			}
 		}
@@ -251,7 +251,7 @@ func TestUnpluggedAnywhereResumes(t *testing.T) {
 		if report := r.backup(t, tree); !report.Complete() || report.Kept != stored {
 			t.Errorf("unplugged after %d bytes, %d stored; then %+v", n, stored, report)
 		}
-		diff(t, "tree", tree.files(), wantTree(t, func(s string) string { return s }, r.store))
+		diff(t, "tree", tree.Files(), wantTree(t, func(s string) string { return s }, r.store))
 	}
 }
 
@@ -272,7 +272,7 @@ func sumOf(t testing.TB, s *vphone.Storage, path string) [32]byte {
 
 // cancelTree cancels a run when a file's first byte is stored.
 type cancelTree struct {
-	*memTree
+	*vphone.Tree
 	at     string
 	cancel context.CancelFunc
 }
@@ -286,7 +286,7 @@ func (c *cancelTree) Create(name string, size int64, mtime time.Time, r io.Reade
 		_, err := io.Copy(io.Discard, r)
 		return err
 	}
-	return c.memTree.Create(name, size, mtime, r)
+	return c.Tree.Create(name, size, mtime, r)
 }
 
 func TestCancelLeavesThePhoneReady(t *testing.T) {
@@ -298,14 +298,14 @@ func TestCancelLeavesThePhoneReady(t *testing.T) {
 					put(t, s, "long.mp4", june, pattern(3, 20<<20))
 				})
 				ctx, cancel := context.WithCancel(t.Context())
-				_, err := r.driver.Backup(ctx, &cancelTree{newTree(), top + "long.mp4", cancel}, nil)
+				_, err := r.driver.Backup(ctx, &cancelTree{vphone.NewTree(), top + "long.mp4", cancel}, nil)
 				if !errors.Is(err, context.Canceled) {
 					t.Errorf("error %v", err)
 				}
 				if sent := r.Stats().Files["long.mp4"].Sent; sent > 15<<20 {
 					t.Errorf("%d bytes were read after all", sent)
 				}
-				if report := r.backup(t, newTree()); !report.Complete() || report.Stored != few+1 {
+				if report := r.backup(t, vphone.NewTree()); !report.Complete() || report.Stored != few+1 {
 					t.Errorf("after the cancelled run: %+v", report)
 				}
 			})
@@ -315,12 +315,12 @@ func TestCancelLeavesThePhoneReady(t *testing.T) {
 
 func TestATreeThatFailsEndsTheRunAndLeavesThePhoneReady(t *testing.T) {
 	r := plug(t, vmtp.Config{}, func(s *vphone.Storage) { fillFew(t, s) })
-	tree := newTree()
-	tree.down = errors.New("no drive")
-	if _, err := r.driver.Backup(t.Context(), tree, nil); !errors.Is(err, tree.down) {
+	tree := vphone.NewTree()
+	tree.Down = errors.New("no drive")
+	if _, err := r.driver.Backup(t.Context(), tree, nil); !errors.Is(err, tree.Down) {
 		t.Errorf("error %v", err)
 	}
-	tree.down = nil
+	tree.Down = nil
 	if report := r.backup(t, tree); !report.Complete() {
 		t.Errorf("report %+v", report)
 	}
@@ -333,8 +333,8 @@ func TestSecondBackupFollowsThePhone(t *testing.T) {
 	put(t, twin, "on card", june, vphone.Text("twin"))
 	cfg := vmtp.Config{Storages: []*vphone.Storage{storage("Internal shared storage"), card, twin}}
 	r := plug(t, cfg, func(s *vphone.Storage) { fillFew(t, s) })
-	tree := newTree()
-	if report := r.backup(t, tree); report.Stored != few+2 || string(tree.nodes["SD card (2)/on card"].data) != "twin" {
+	tree := vphone.NewTree()
+	if report := r.backup(t, tree); report.Stored != few+2 || string(tree.Nodes["SD card (2)/on card"].Data) != "twin" {
 		t.Errorf("first: %+v", report)
 	}
 	for _, path := range []string{"DCIM/Camera", "5.txt"} {
@@ -348,7 +348,7 @@ func TestSecondBackupFollowsThePhone(t *testing.T) {
 	if report.Removed != 5 || report.Stored != 2 || report.Kept != 5 {
 		t.Errorf("second: %+v", report)
 	}
-	diff(t, "tree", tree.files(), wantTree(t, func(s string) string { return s }, r.store, card, renamed(t, "SD card (2)", "on card", "twin")))
+	diff(t, "tree", tree.Files(), wantTree(t, func(s string) string { return s }, r.store, card, renamed(t, "SD card (2)", "on card", "twin")))
 
 	alone := plug(t, vmtp.Config{Storages: cfg.Storages[:1]}, nil) // both cards were taken out
 	if report := alone.backup(t, tree); report.Removed != 2 || !report.Complete() {
@@ -368,7 +368,7 @@ func TestCloseEndsARunUnderWay(t *testing.T) {
 		r.Delay(vmtp.OpGetObjectPropList, time.Hour)
 		done := make(chan error, 1)
 		go func() {
-			_, err := r.driver.Backup(t.Context(), newTree(), nil)
+			_, err := r.driver.Backup(t.Context(), vphone.NewTree(), nil)
 			done <- err
 		}()
 		synctest.Wait()

@@ -74,7 +74,7 @@ func (r *rig) replug(t testing.TB) {
 	r.driver = d
 }
 
-func (r *rig) backup(t testing.TB, tree *memTree) usbhost.Report {
+func (r *rig) backup(t testing.TB, tree *vphone.Tree) usbhost.Report {
 	t.Helper()
 	report, err := r.driver.Backup(t.Context(), tree, nil)
 	if err != nil {
@@ -159,7 +159,7 @@ func fillAwkward(t testing.TB, s *vphone.Storage) {
 // wantTree is what a backup of the storages must hold, from the simulator's own listing.
 func wantTree(t testing.TB, rename func(string) string, storages ...*vphone.Storage) []string {
 	t.Helper()
-	tree := newTree()
+	tree := vphone.NewTree()
 	for _, s := range storages {
 		if err := tree.Mkdir(rename(s.Name()), time.Time{}); err != nil {
 			t.Fatal(err)
@@ -177,7 +177,7 @@ func wantTree(t testing.TB, rename func(string) string, storages ...*vphone.Stor
 			}
 		}
 	}
-	return tree.files()
+	return tree.Files()
 }
 
 func opened(t testing.TB, e vphone.Entry) io.Reader {
@@ -233,7 +233,7 @@ func TestBackupHoldsEverySizeNameAndTimeWhateverThePhoneIs(t *testing.T) {
 					put(t, s, "over a window", june, pattern(5, 3<<20+512-12))
 					fillAwkward(t, s)
 				})
-				tree := newTree()
+				tree := vphone.NewTree()
 				report := r.backup(t, tree)
 				if !report.Complete() || report.Stored != n || report.Listed != n {
 					t.Errorf("report %+v", report)
@@ -241,7 +241,7 @@ func TestBackupHoldsEverySizeNameAndTimeWhateverThePhoneIs(t *testing.T) {
 				want := wantTree(t, func(s string) string {
 					return strings.Replace(strings.Replace(s, "%2F", "%252F", 1), "%2525", "%252525", 1)
 				}, r.store)
-				diff(t, "tree", tree.files(), want)
+				diff(t, "tree", tree.Files(), want)
 				r.ResetStats()
 				if again := r.backup(t, tree); again.Kept != n || !again.Complete() || again.Removed != 0 {
 					t.Errorf("unchanged: %+v", again)
@@ -260,7 +260,7 @@ func TestTenThousandObjectsTakeTenTransactions(t *testing.T) {
 			put(t, s, fmt.Sprintf("DCIM/%d/IMG_%05d.jpg", i/500, i), june, vphone.Text(""))
 		}
 	})
-	tree := newTree()
+	tree := vphone.NewTree()
 	report := r.backup(t, tree)
 	if report.Stored != 10_000 || !report.Complete() {
 		t.Errorf("report %d stored, %v", report.Stored, report.Problems)
@@ -276,7 +276,7 @@ func TestSmallFilesTakeOneTransactionEach(t *testing.T) {
 			put(t, s, fmt.Sprintf("%d", i), june, vphone.Text("x"))
 		}
 	})
-	r.backup(t, newTree())
+	r.backup(t, vphone.NewTree())
 	if n := r.Stats().Transactions; n > 110 {
 		t.Errorf("%d transactions: %v", n, r.Stats().Operations)
 	}
@@ -290,7 +290,7 @@ func TestFourGiBAndMore(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			const size = 4*gib + 12345
 			r := plug(t, vmtp.Config{Quirks: q}, func(s *vphone.Storage) { put(t, s, "DCIM/long.mp4", june, pattern(1, size)) })
-			tree := &countTree{memTree: newTree()}
+			tree := &countTree{Tree: vphone.NewTree()}
 			report, err := r.driver.Backup(t.Context(), tree, nil)
 			if err != nil || !report.Complete() || report.Stored != 1 || report.Bytes != size {
 				t.Fatalf("%+v, %v", report, err)
@@ -304,7 +304,7 @@ func TestFourGiBAndMore(t *testing.T) {
 
 // countTree looks at the last bytes of files only: 4 GiB take long to hash.
 type countTree struct {
-	*memTree
+	*vphone.Tree
 	n    int64
 	last [4096]byte
 }
@@ -357,7 +357,7 @@ func TestLockedPhone(t *testing.T) {
 	if err != nil || !info.Locked || info.ID != "mtp:SER" || info.Name != "Maker Model" {
 		t.Errorf("%+v, %v", info, err)
 	}
-	tree := newTree()
+	tree := vphone.NewTree()
 	if _, err := r.driver.Backup(t.Context(), tree, nil); !errors.Is(err, usbhost.ErrLocked) {
 		t.Errorf("Backup: %v", err)
 	}
@@ -371,12 +371,12 @@ func TestLockedPhone(t *testing.T) {
 	if report := r.backup(t, tree); report.Stored != 1 {
 		t.Errorf("%+v", report)
 	}
-	before := tree.files()
+	before := tree.Files()
 	r.Revoke()
 	if _, err := r.driver.Backup(t.Context(), tree, nil); !errors.Is(err, usbhost.ErrLocked) {
 		t.Errorf("revoked: %v", err)
 	}
-	diff(t, "tree", tree.files(), before)
+	diff(t, "tree", tree.Files(), before)
 }
 
 func TestSums(t *testing.T) { // memTree and the simulator must agree on what they compare
@@ -385,8 +385,8 @@ func TestSums(t *testing.T) { // memTree and the simulator must agree on what th
 	if _, err := c.ReadAt(b, 0); err != nil && err != io.EOF {
 		t.Fatal(err)
 	}
-	tree := newTree()
-	if err := tree.Create("x", 1000, june, bytes.NewReader(b)); err != nil || tree.nodes["x"].sum != sha256.Sum256(b) {
+	tree := vphone.NewTree()
+	if err := tree.Create("x", 1000, june, bytes.NewReader(b)); err != nil || tree.Nodes["x"].Sum != sha256.Sum256(b) {
 		t.Error("memTree does not hash what it stores", err)
 	}
 }

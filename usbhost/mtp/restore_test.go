@@ -43,7 +43,7 @@ func TestANewPhoneGetsEverythingBack(t *testing.T) {
 				}
 				n = 10 + len(awkward)
 			})
-			tree := newTree()
+			tree := vphone.NewTree()
 			old.backup(t, tree)
 			fresh := plug(t, vmtp.Config{Quirks: q, Location: time.FixedZone("far away", -9*3600), Storages: []*vphone.Storage{storage("Interner Speicher")}}, nil)
 			report := fresh.restore(t, tree)
@@ -70,7 +70,7 @@ func TestANewPhoneGetsEverythingBack(t *testing.T) {
 }
 
 func TestRestoreNeverOverwrites(t *testing.T) {
-	tree := newTree()
+	tree := vphone.NewTree()
 	for _, name := range []string{"Internal shared storage/DCIM/a.jpg", "Internal shared storage/DCIM/b.jpg", "SD card/c", "SD card/d/e", "loose"} {
 		if err := tree.Create(name, 6, june, strings.NewReader("backup")); err != nil {
 			t.Fatal(err)
@@ -103,7 +103,7 @@ func TestRestoreNeverOverwrites(t *testing.T) {
 }
 
 func TestRestoreChecksRoomFirst(t *testing.T) {
-	tree := newTree()
+	tree := vphone.NewTree()
 	if err := tree.Create("a", 3000, june, strings.NewReader(strings.Repeat("x", 3000))); err != nil {
 		t.Fatal(err)
 	}
@@ -119,12 +119,12 @@ func TestRestoreChecksRoomFirst(t *testing.T) {
 
 // shortFile is a snapshot's file that ends early.
 type shortFS struct {
-	*memTree
+	*vphone.Tree
 	name string
 }
 
 func (s shortFS) Open(name string) (fs.File, error) {
-	f, err := s.memTree.Open(name)
+	f, err := s.Tree.Open(name)
 	if name == s.name {
 		return shortFile{f, io.LimitReader(f, 2<<20)}, err
 	}
@@ -139,7 +139,7 @@ type shortFile struct {
 func (f shortFile) Read(p []byte) (int, error) { return f.r.Read(p) }
 
 func TestRestoreReportsWhatTheSnapshotOrThePhoneRefuses(t *testing.T) {
-	tree := newTree()
+	tree := vphone.NewTree()
 	long := strings.Repeat("x", 300)
 	for name, size := range map[string]int{"S/short": 5 << 20, "S/good": 3, "S/latin\xff": 3, "S/" + long: 3} {
 		if err := tree.Create(name, int64(size), june, strings.NewReader(strings.Repeat("z", size))); err != nil {
@@ -168,7 +168,7 @@ func TestRestoreReportsWhatTheSnapshotOrThePhoneRefuses(t *testing.T) {
 }
 
 func TestRestoreOfAFileOfUnknownTimeTwice(t *testing.T) {
-	tree := newTree()
+	tree := vphone.NewTree()
 	if err := tree.Create("S/f", 5, time.Time{}, strings.NewReader("hello")); err != nil {
 		t.Fatal(err)
 	}
@@ -186,7 +186,7 @@ func TestRestoreOfAFileOfUnknownTimeTwice(t *testing.T) {
 }
 
 func TestRestoreUnpluggedMidway(t *testing.T) {
-	tree := newTree()
+	tree := vphone.NewTree()
 	if err := tree.Create("S/f", 5<<20, june, strings.NewReader(strings.Repeat("x", 5<<20))); err != nil {
 		t.Fatal(err)
 	}
@@ -204,7 +204,7 @@ func TestRestoreUnpluggedMidway(t *testing.T) {
 }
 
 func TestFoldersOfAnOldPhoneFindTheirStorage(t *testing.T) {
-	tree := newTree()
+	tree := vphone.NewTree()
 	for _, name := range []string{"Phone/DCIM/a", "Phone/b", "Camera Uploads/c"} {
 		if err := tree.Create(name, 1, june, strings.NewReader("x")); err != nil {
 			t.Fatal(err)
