@@ -95,14 +95,13 @@ func (b *backup) file(ctx context.Context, dir string, f file, stale bool) error
 	}
 	name := join(dir, f.name)
 	item := b.tally.Start(name, f.size)
-	if stale {
-		switch err := b.into.Keep(name, f.size, time.Unix(0, f.mtime)); {
-		case err == nil:
-			item.Kept()
-			return nil
-		case !errors.Is(err, fs.ErrNotExist):
-			return fmt.Errorf("folder: keep %q: %w", name, err)
-		}
+	// Also a file that the tree does not show may be kept: one that an earlier, interrupted run stored.
+	switch err := b.into.Keep(name, f.size, time.Unix(0, f.mtime)); {
+	case err == nil:
+		item.Kept()
+		return nil
+	case !errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("folder: keep %q: %w", name, err)
 	}
 	size, err := b.store(ctx, name, item)
 	if errors.Is(err, usbhost.ErrChanged) {
