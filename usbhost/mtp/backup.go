@@ -142,7 +142,8 @@ func (b *backup) keep(ctx context.Context, dirs []dir) ([]pending, error) {
 			return nil, err
 		}
 		for _, f := range d.files {
-			if before[f.name] && f.size >= 0 {
+			// Also a file that the tree does not show may be kept: one that an earlier, interrupted run stored.
+			if f.size >= 0 {
 				path := d.path + "/" + f.name
 				switch err := b.into.Keep(path, f.size, f.time()); {
 				case err == nil:

@@ -390,3 +390,22 @@ func TestSums(t *testing.T) { // memTree and the simulator must agree on what th
 		t.Error("memTree does not hash what it stores", err)
 	}
 }
+
+// resuming is an empty tree that can take every file over, as a vault can after a run that was cut short.
+type resuming struct{ *vphone.Tree }
+
+func (resuming) Keep(string, int64, time.Time) error { return nil }
+
+func TestWhatAnInterruptedRunStoredIsNotReadAgain(t *testing.T) {
+	r := plug(t, vmtp.Config{}, func(s *vphone.Storage) {
+		for _, name := range []string{"a", "DCIM/b", "DCIM/c"} {
+			if err := s.Put(name, june, vphone.Text("content of "+name)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+	report, err := r.driver.Backup(t.Context(), resuming{vphone.NewTree()}, nil)
+	if err != nil || report.Kept != 3 || report.Moved != 0 || r.Stats().Sent() != 0 {
+		t.Errorf("%v, %+v; the phone sent %d bytes of files", err, report, r.Stats().Sent())
+	}
+}
