@@ -28,6 +28,30 @@ type lru[K comparable] struct {
 	order *list.List // of lruItem, newest first
 }
 
+// buffers are free buffers for reuse, a few at most. A sync.Pool would lose them at every garbage collection, and new
+// ones cost a page fault for each 4 KiB.
+type buffers chan []byte
+
+// get returns a buffer of n bytes.
+func (b buffers) get(n int) []byte {
+	select {
+	case p := <-b:
+		if cap(p) >= n {
+			return p[:n]
+		}
+	default:
+	}
+	return make([]byte, n)
+}
+
+// put gives a buffer back that nobody uses any more.
+func (b buffers) put(p []byte) {
+	select {
+	case b <- p:
+	default:
+	}
+}
+
 type lruItem[K comparable] struct {
 	key   K
 	value []byte

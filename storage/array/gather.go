@@ -301,7 +301,11 @@ func (a *Array) readBlocks(ctx context.Context, f fact, table []byte, s shardSou
 	from := int64(first) * blockSize
 	size := max(min(f.shardLen(s.shard)-from, int64(n)*blockSize), 0)
 	if int64(cap(buf)) < size {
-		buf = make([]byte, size)
+		if n == 1 { // it goes to the cache
+			buf = make([]byte, size)
+		} else {
+			buf = a.pieces.get(int(size))
+		}
 	}
 	buf = buf[:size]
 	got, err := s.h.m.Store.Get(ctx, s.h.path, from, buf)

@@ -115,6 +115,9 @@ func (a *Array) readFact(ctx context.Context, f fact, off int64, p []byte) error
 			return err
 		}
 		c := copy(p, data[within-int64(first)*blockSize:])
+		if n > 1 { // a single one is in the cache
+			a.pieces.put(data)
+		}
 		p, off = p[c:], off+int64(c)
 	}
 	return nil

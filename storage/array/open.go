@@ -38,7 +38,8 @@ type Array struct {
 	cache   *lru[blockKey]
 	tcache  *lru[tableKey]
 	encode  chan struct{}  // holds a token for each blob being striped
-	scratch sync.Pool      // *[]byte: parity shards on their way to the drives
+	scratch buffers        // parity shards on their way to the drives
+	pieces  buffers        // blocks on their way to a reader
 	reads   sync.WaitGroup // of drives that stalled, and were not waited for
 
 	// change is held for reading by everything that puts or deletes, for writing by what adds and removes drives.
@@ -161,6 +162,8 @@ func newArray(members []Member, o Options) (*Array, error) {
 		writer:   o.Writer,
 		coders:   newCoders(),
 		cache:    newLRU[blockKey](cachedBlocks),
+		scratch:  make(buffers, 2),
+		pieces:   make(buffers, 8),
 		tcache:   newLRU[tableKey](cachedTables),
 		encode:   make(chan struct{}, encoders),
 		names:    nameLocks{busy: make(map[string]chan struct{})},

@@ -200,11 +200,9 @@ func (a *Array) spread(ctx context.Context, name string, p []byte, avoid map[dri
 	if avoid == nil {
 		avoid = make(map[driveNo]error)
 	}
-	scratch, ok := a.scratch.Get().(*[]byte)
-	if !ok {
-		scratch = new([]byte)
-	}
-	defer a.scratch.Put(scratch) // drives keep nothing of it once their Put returned
+	room := a.scratch.get(0)
+	scratch := &room
+	defer func() { a.scratch.put(*scratch) }() // drives keep nothing of it once their Put returned
 	written := make(map[holder]bool)
 	for {
 		place, err := a.plan(ctx, int64(len(p)), avoid)
@@ -298,7 +296,7 @@ func (a *Array) parts(name string, p []byte, place placement, scratch *[]byte) (
 	parts := a.partsOf(name, s, place)
 	if s.k > 1 {
 		if need := s.m * int(s.stripe()); cap(*scratch) < need {
-			*scratch = make([]byte, need)
+			*scratch = make([]byte, need, need+need/8) // packs differ a little in size: let the next one fit, too
 		}
 		parity := make([][]byte, s.m)
 		for i := range parity {

@@ -85,10 +85,17 @@ func (t *Tree) Verify(ctx context.Context, watch func(done, total int64)) error 
 	}
 	var mu sync.Mutex // guards done, and makes calls of watch not overlap
 	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(min(runtime.GOMAXPROCS(0), 4))
+	n := min(runtime.GOMAXPROCS(0), 4)
+	g.SetLimit(n)
+	free := make(chan []byte, n) // buffers, one for each reader
+	for range n {
+		free <- make([]byte, readRun)
+	}
 	for _, p := range packs {
 		g.Go(func() error {
-			if err := t.v.readBack(gctx, p); err != nil {
+			buf := <-free
+			defer func() { free <- buf }()
+			if err := t.v.readBack(gctx, p, buf); err != nil {
 				return fmt.Errorf("vault: read back: %s: %w", packName(p.id), err)
 			}
 			mu.Lock()
@@ -103,9 +110,9 @@ func (t *Tree) Verify(ctx context.Context, watch func(done, total int64)) error 
 	return g.Wait()
 }
 
-// readBack checks that a pack is the one that was put.
-func (v *Vault) readBack(ctx context.Context, p pack) error {
-	h, buf := sha256.New(), make([]byte, min(readRun, p.size))
+// readBack checks that a pack is the one that was put, through a buffer of at least one byte.
+func (v *Vault) readBack(ctx context.Context, p pack, buf []byte) error {
+	h := sha256.New()
 	for off := int64(0); off < p.size; off += int64(len(buf)) {
 		buf = buf[:min(int64(len(buf)), p.size-off)]
 		if _, err := v.s.Get(ctx, packName(p.id), off, buf); err != nil {
