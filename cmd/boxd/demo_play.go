@@ -20,7 +20,7 @@ import (
 func (d *demo) play(ctx context.Context, c *call) error {
 	d.screen.quiet.Store(true)
 	d.screen.say("")
-	d.screen.say("The box stays up. Type help for what you can ask and do, follow to be told what happens; quit ends it.")
+	d.screen.say("The box stays up. Type help for what you can ask and do; quit ends it.")
 	con := console.New(d.box, console.Options{Prompt: "box> ", Commands: []console.Command{
 		{Name: "plug", Args: "old|new", Help: "plug a phone in", Run: d.onPhone(d.plug)},
 		{Name: "unplug", Args: "old|new", Help: "pull it out", Run: d.onPhone((*mtp.Phone).Unplug)},

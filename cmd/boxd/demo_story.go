@@ -189,7 +189,7 @@ func (d *demo) heal(ctx context.Context) error {
 	rep := d.bays.healed()
 	d.found.add(s.Health.Now == s.Health.Want, "blank drive in, healed", "%s rebuilt, %.0f s; %d of %d drives may die again",
 		plural(rep.Rebuilt+rep.Spread, "piece", "pieces"), time.Since(start).Seconds(), s.Health.Now, s.Health.Want)
-	d.found.add(rep.Mended >= d.rotted, "flipped bits", "%d flipped on another drive, %d files mended", d.rotted, rep.Mended)
+	d.found.add(rep.Mended >= d.rotted, "flipped bits", "%d flipped in what the drive beside it holds whole, %d mended", d.rotted, rep.Mended)
 	report, err := d.bays.verify(ctx)
 	if err != nil {
 		return err

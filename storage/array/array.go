@@ -76,7 +76,7 @@ type Health struct {
 	Damaged int `json:"damaged"`
 	// LedgerIncomplete is set when part of the ledger cannot be read on any drive present. Names may be missing then:
 	// an unknown one gives ErrUnavailable, and nothing can be written.
-	LedgerIncomplete bool `json:"ledgerIncomplete"`
+	LedgerIncomplete bool `json:"ledger_incomplete"`
 }
 
 // DriveHealth is one drive's part in Health. Sizes are in bytes.
