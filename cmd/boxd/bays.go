@@ -61,10 +61,11 @@ func (b *bays) refresh(ctx context.Context) (*rack, error) {
 		return b.rack, nil
 	}
 	if b.rack != nil {
-		// A drive that was pulled out cannot be flushed; what the array acknowledged is on the others.
 		err := b.rack.close()
+		pulled := slices.ContainsFunc(b.open, func(dir string) bool { return !slices.Contains(present, dir) })
 		b.rack, b.open = nil, nil
-		if err != nil && slices.Equal(present, b.open) {
+		// A drive that was pulled out cannot be flushed; what the array acknowledged is on the others.
+		if err != nil && !pulled {
 			return nil, err
 		}
 	}
