@@ -25,6 +25,7 @@ type bays struct {
 
 	mu    sync.Mutex         // guards what follows, and is held while a method opens or closes drives
 	slots []string           // folders, present or not
+	home  string             // the vault that the drives must be of; "" until it was opened once
 	open  []string           // those that rack was opened over
 	rack  *rack              // nil while no drive of the vault is here
 	drawn bool               // ejected: nothing is opened any more
@@ -53,7 +54,7 @@ func (b *bays) refresh(ctx context.Context) (*rack, error) {
 	}
 	var present []string
 	for _, dir := range b.slots {
-		if isDrive(dir) {
+		if id, ok := vaultOf(dir); ok && (b.home == "" || id == b.home) {
 			present = append(present, dir)
 		}
 	}
@@ -82,20 +83,27 @@ func (b *bays) refresh(ctx context.Context) (*rack, error) {
 		}
 		return nil, errors.Join(err, r.close())
 	}
-	b.rack, b.open = r, present
+	b.rack, b.open, b.home = r, present, r.drives[0].Vault()
 	return r, nil
 }
 
 // isDrive reports whether a drive of some vault is plugged in at dir, damaged or not.
 func isDrive(dir string) bool {
+	_, ok := vaultOf(dir)
+	return ok
+}
+
+// vaultOf tells which vault the drive at dir belongs to, "" if its identity cannot be read; false if it is no drive.
+func vaultOf(dir string) (string, bool) {
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
-		return false
+		return "", false
 	}
 	d, err := drive.Open(dir, drive.Options{ReadOnly: true})
 	if err != nil {
-		return !errors.Is(err, drive.ErrNoIdentity)
+		return "", !errors.Is(err, drive.ErrNoIdentity)
 	}
-	return d.Close() == nil
+	id := d.Vault()
+	return id, d.Close() == nil
 }
 
 func (b *bays) use(ctx context.Context) (*rack, error) {
@@ -235,9 +243,14 @@ func (b *bays) inWords(h array.Health, snapshots int) firmware.Health {
 		out.Drives = append(out.Drives, firmware.Drive{ID: d.ID, Label: d.Label, State: state, Free: d.Free, Total: d.Total})
 	}
 	for _, dir := range b.slots {
-		if info, err := os.Stat(dir); err == nil && info.IsDir() && !isDrive(dir) {
-			out.Drives = append(out.Drives, firmware.Drive{ID: dir, Label: filepath.Base(dir), State: firmware.DriveUnknown, Free: -1, Total: -1})
+		id, ok := vaultOf(dir)
+		state := firmware.DriveForeign
+		if info, err := os.Stat(dir); err == nil && info.IsDir() && !ok {
+			state = firmware.DriveUnknown
+		} else if !ok || id == b.home {
+			continue
 		}
+		out.Drives = append(out.Drives, firmware.Drive{ID: dir, Label: filepath.Base(dir), State: state, Free: -1, Total: -1})
 	}
 	slices.SortStableFunc(out.Drives, func(x, y firmware.Drive) int { return strings.Compare(x.Label, y.Label) })
 	return out

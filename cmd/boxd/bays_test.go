@@ -1,0 +1,100 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"phonebackupbox/firmware"
+)
+
+// newBays makes a vault over three drives in bays, and a fourth, empty bay.
+func newBays(t *testing.T) (*bays, []string, string) {
+	t.Helper()
+	s := newSite(t, 3, 1)
+	key, err := readKey(s.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bays{password: key}
+	spare := filepath.Join(s.dir, "spare")
+	for _, dir := range append(s.drives, spare) {
+		b.plug(dir)
+	}
+	t.Cleanup(func() {
+		if err := b.Eject(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+	return b, s.drives, spare
+}
+
+// states tells the drives as "label:state".
+func states(t *testing.T, b *bays) string {
+	t.Helper()
+	h, err := b.Health(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for _, d := range h.Drives {
+		out = append(out, d.Label+":"+string(d.State))
+	}
+	return strings.Join(out, " ")
+}
+
+func TestBaysSeeDrivesComeAndGo(t *testing.T) {
+	b, drives, spare := newBays(t)
+	if got := states(t, b); got != "drive0:ok drive1:ok drive2:ok" {
+		t.Errorf("at first %s", got)
+	}
+	away := drives[2] + ".away"
+	if err := os.Rename(drives[2], away); err != nil {
+		t.Fatal(err)
+	}
+	if got := states(t, b); got != "drive0:ok drive1:ok drive2:away" {
+		t.Errorf("one pulled: %s", got)
+	}
+	if err := os.Mkdir(spare, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if got := states(t, b); got != "drive0:ok drive1:ok drive2:away spare:unknown" {
+		t.Errorf("a blank one in: %s", got)
+	}
+	if err := b.Adopt(t.Context(), spare); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(away, drives[2]); err != nil {
+		t.Fatal(err)
+	}
+	if got := states(t, b); got != "drive0:ok drive1:ok drive2:ok spare:ok" {
+		t.Errorf("adopted, and the other back: %s", got)
+	}
+}
+
+func TestAForeignDriveIsLeftAloneAndStopsNothing(t *testing.T) {
+	b, _, spare := newBays(t)
+	if got := states(t, b); !strings.HasPrefix(got, "drive0:ok") {
+		t.Fatal(got)
+	}
+	other := newSite(t, 2, 1)
+	if err := os.Rename(other.drives[0], spare); err != nil {
+		t.Fatal(err)
+	}
+	before := contents(t, spare)
+	if got := states(t, b); got != "drive0:ok drive1:ok drive2:ok spare:foreign" {
+		t.Errorf("%s", got)
+	}
+	if err := b.Adopt(t.Context(), spare); err == nil {
+		t.Error("a drive of another vault was adopted")
+	}
+	h, err := b.Heal(t.Context(), func(int64, int64) {})
+	if err != nil || !h.Protected() || h.Want != 1 {
+		t.Errorf("heal beside it: %v, %+v", err, h)
+	}
+	same(t, before, contents(t, spare))
+	if d := h.Drives[len(h.Drives)-1]; d.State != firmware.DriveForeign {
+		t.Errorf("%+v", d)
+	}
+}
