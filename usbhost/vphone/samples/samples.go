@@ -106,7 +106,7 @@ func Get(ctx context.Context, dir string, log func(string)) (Set, error) {
 	if set, err = Draw(ctx, dir, drawn); err != nil {
 		return Set{}, err
 	}
-	set.Reason = "drawn here, since no real ones could be fetched: " + why
+	set.Reason = "drawn here, since no real ones could be fetched: " + firstLine(why)
 	return set, nil
 }
 
