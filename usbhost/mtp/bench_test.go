@@ -5,6 +5,7 @@ import (
 	"io"
 	"runtime"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"phonebackupbox/usbhost"
@@ -119,31 +120,33 @@ func (r *rawPipe) take(b *testing.B) int {
 
 // TestMemoryStaysSmall: what a listing and reading hold on to, besides the index.
 func TestMemoryStaysSmall(t *testing.T) {
-	const files = 10_000
-	r := plug(t, vmtp.Config{}, func(s *vphone.Storage) {
-		for i := range files {
-			put(t, s, fmt.Sprintf("DCIM/%d/IMG_%d.jpg", i/1000, i), june, vphone.Text(""))
+	synctest.Test(t, func(t *testing.T) {
+		const files = 10_000
+		r := plug(t, vmtp.Config{}, func(s *vphone.Storage) {
+			for i := range files {
+				put(t, s, fmt.Sprintf("DCIM/%d/IMG_%d.jpg", i/1000, i), june, vphone.Text(""))
+			}
+			put(t, s, "Movies/long.mp4", june, pattern(1, 32<<20))
+		})
+		if _, err := r.driver.Backup(t.Context(), drain{vphone.NewTree()}, nil); err != nil { // the simulator, too, remembers what it listed
+			t.Fatal(err)
 		}
-		put(t, s, "Movies/long.mp4", june, pattern(1, 32<<20))
-	})
-	if _, err := r.driver.Backup(t.Context(), drain{vphone.NewTree()}, nil); err != nil { // the simulator, too, remembers what it listed
-		t.Fatal(err)
-	}
-	var before, during runtime.MemStats
-	runtime.GC()
-	runtime.ReadMemStats(&before)
-	tree := &watchTree{drain: drain{vphone.NewTree()}, at: "Internal shared storage/Movies/long.mp4", do: func() {
+		var before, during runtime.MemStats
 		runtime.GC()
-		runtime.ReadMemStats(&during)
-	}}
-	if report, err := r.driver.Backup(t.Context(), tree, nil); err != nil || report.Stored != files+1 {
-		t.Fatal(report, err)
-	}
-	if grown := int64(during.HeapAlloc) - int64(before.HeapAlloc); grown > 8<<20+files*300 {
-		t.Errorf("%d MiB for %d files", grown>>20, files)
-	} else {
-		t.Logf("%d KiB", grown>>10)
-	}
+		runtime.ReadMemStats(&before)
+		tree := &watchTree{drain: drain{vphone.NewTree()}, at: "Internal shared storage/Movies/long.mp4", do: func() {
+			runtime.GC()
+			runtime.ReadMemStats(&during)
+		}}
+		if report, err := r.driver.Backup(t.Context(), tree, nil); err != nil || report.Stored != files+1 {
+			t.Fatal(report, err)
+		}
+		if grown := int64(during.HeapAlloc) - int64(before.HeapAlloc); grown > 8<<20+files*300 {
+			t.Errorf("%d MiB for %d files", grown>>20, files)
+		} else {
+			t.Logf("%d KiB", grown>>10)
+		}
+	})
 }
 
 // watchTree calls do when the file at has been read halfway.

@@ -128,49 +128,53 @@ func TestAFolderThatCannotBeListedKeepsWhatItHad(t *testing.T) {
 }
 
 func TestHostileAndDoubleNames(t *testing.T) {
-	r := plug(t, vmtp.Config{}, func(s *vphone.Storage) { fillFew(t, s) })
-	for path, told := range map[string]string{
-		"5.txt": "../../etc/passwd", "DCIM/Camera/1.jpg": "..", "DCIM/Camera/2.jpg": "2/../.jpg", "Download": ".", "Download/4.pdf": "%-",
-		"DCIM/Screenshots": "Camera",
-	} {
-		r.ToldName(path, told)
-	}
-	tree := vphone.NewTree()
-	report := r.backup(t, tree)
-	if report.Stored != few || len(report.Problems) != 1 {
-		t.Errorf("report %+v", report)
-	}
-	for _, name := range []string{"..%2F..%2Fetc%2Fpasswd", "DCIM/Camera/%2E%2E", "DCIM/Camera/2%2F..%2F.jpg", "%2E/%25-", "%2E/large.zip"} {
-		if tree.Nodes[top+name] == nil {
-			t.Errorf("%q is missing from %q", name, tree.Files())
+	synctest.Test(t, func(t *testing.T) {
+		r := plug(t, vmtp.Config{}, func(s *vphone.Storage) { fillFew(t, s) })
+		for path, told := range map[string]string{
+			"5.txt": "../../etc/passwd", "DCIM/Camera/1.jpg": "..", "DCIM/Camera/2.jpg": "2/../.jpg", "Download": ".", "Download/4.pdf": "%-",
+			"DCIM/Screenshots": "Camera",
+		} {
+			r.ToldName(path, told)
 		}
-	}
-	if report := r.backup(t, tree); report.Kept != few || report.Removed != 0 {
-		t.Errorf("again: %+v", report)
-	}
+		tree := vphone.NewTree()
+		report := r.backup(t, tree)
+		if report.Stored != few || len(report.Problems) != 1 {
+			t.Errorf("report %+v", report)
+		}
+		for _, name := range []string{"..%2F..%2Fetc%2Fpasswd", "DCIM/Camera/%2E%2E", "DCIM/Camera/2%2F..%2F.jpg", "%2E/%25-", "%2E/large.zip"} {
+			if tree.Nodes[top+name] == nil {
+				t.Errorf("%q is missing from %q", name, tree.Files())
+			}
+		}
+		if report := r.backup(t, tree); report.Kept != few || report.Removed != 0 {
+			t.Errorf("again: %+v", report)
+		}
+	})
 }
 
 func TestDatesThatAreNoneAndThoseWithAZone(t *testing.T) {
-	r := plug(t, vmtp.Config{}, func(s *vphone.Storage) { fillFew(t, s) })
-	r.JunkDate("5.txt", "20480000T000000")
-	r.JunkDate("DCIM/Camera/1.jpg", "yesterday at noon")
-	r.JunkDate("DCIM/Camera/2.jpg", "20200102T030405Z")
-	r.JunkDate("Download/4.pdf", "20200102T030405.5+0100")
-	tree := vphone.NewTree()
-	if report := r.backup(t, tree); !report.Complete() {
-		t.Errorf("report %+v", report)
-	}
-	for name, want := range map[string]time.Time{
-		"5.txt": {}, "DCIM/Camera/1.jpg": {}, "DCIM/Camera/2.jpg": time.Date(2020, 1, 2, 3, 4, 5, 0, time.UTC),
-		"Download/4.pdf": time.Date(2020, 1, 2, 2, 4, 5, 5e8, time.UTC),
-	} {
-		if got := tree.Nodes[top+name].ModTime; !got.Equal(want) {
-			t.Errorf("%s: %v, want %v", name, got, want)
+	synctest.Test(t, func(t *testing.T) {
+		r := plug(t, vmtp.Config{}, func(s *vphone.Storage) { fillFew(t, s) })
+		r.JunkDate("5.txt", "20480000T000000")
+		r.JunkDate("DCIM/Camera/1.jpg", "yesterday at noon")
+		r.JunkDate("DCIM/Camera/2.jpg", "20200102T030405Z")
+		r.JunkDate("Download/4.pdf", "20200102T030405.5+0100")
+		tree := vphone.NewTree()
+		if report := r.backup(t, tree); !report.Complete() {
+			t.Errorf("report %+v", report)
 		}
-	}
-	if report := r.backup(t, tree); report.Kept != few-2 || report.Stored != 2 {
-		t.Errorf("files of unknown time are read again: %+v", report)
-	}
+		for name, want := range map[string]time.Time{
+			"5.txt": {}, "DCIM/Camera/1.jpg": {}, "DCIM/Camera/2.jpg": time.Date(2020, 1, 2, 3, 4, 5, 0, time.UTC),
+			"Download/4.pdf": time.Date(2020, 1, 2, 2, 4, 5, 5e8, time.UTC),
+		} {
+			if got := tree.Nodes[top+name].ModTime; !got.Equal(want) {
+				t.Errorf("%s: %v, want %v", name, got, want)
+			}
+		}
+		if report := r.backup(t, tree); report.Kept != few-2 || report.Stored != 2 {
+			t.Errorf("files of unknown time are read again: %+v", report)
+		}
+	})
 }
 
 func TestStubbornPhones(t *testing.T) {
@@ -223,36 +227,38 @@ func TestAPhoneThatNoLongerAnswersEndsTheRun(t *testing.T) {
 }
 
 func TestUnpluggedAnywhereResumes(t *testing.T) {
-	measure := plug(t, vmtp.Config{}, func(s *vphone.Storage) { fillFew(t, s) })
-	before, _ := measure.Attachment().Moved()
-	measure.backup(t, vphone.NewTree())
-	total, _ := measure.Attachment().Moved()
-	total -= before
-	offsets := []int64{0, 1, 11, 12, 13, 511, 512, 513, total - 1}
-	for n := int64(700); n < total; n += total / 23 {
-		offsets = append(offsets, n)
-	}
-	for _, n := range offsets {
-		r := plug(t, vmtp.Config{}, func(s *vphone.Storage) { fillFew(t, s) })
-		r.Phone.UnplugAfter(n)
-		tree := vphone.NewTree()
-		report, err := r.driver.Backup(t.Context(), tree, nil)
-		if !errors.Is(err, usbhost.ErrUnplugged) {
-			t.Fatalf("unplugged after %d bytes: %v", n, err)
+	synctest.Test(t, func(t *testing.T) {
+		measure := plug(t, vmtp.Config{}, func(s *vphone.Storage) { fillFew(t, s) })
+		before, _ := measure.Attachment().Moved()
+		measure.backup(t, vphone.NewTree())
+		total, _ := measure.Attachment().Moved()
+		total -= before
+		offsets := []int64{0, 1, 11, 12, 13, 511, 512, 513, total - 1}
+		for n := int64(700); n < total; n += total / 23 {
+			offsets = append(offsets, n)
 		}
-		<-r.driver.Gone()
-		for path, node := range tree.Nodes {
-			if !node.Dir && node.Sum != sumOf(t, r.store, strings.TrimPrefix(path, top)) {
-				t.Errorf("unplugged after %d bytes: %q is not what the phone holds", n, path)
+		for _, n := range offsets {
+			r := plug(t, vmtp.Config{}, func(s *vphone.Storage) { fillFew(t, s) })
+			r.Phone.UnplugAfter(n)
+			tree := vphone.NewTree()
+			report, err := r.driver.Backup(t.Context(), tree, nil)
+			if !errors.Is(err, usbhost.ErrUnplugged) {
+				t.Fatalf("unplugged after %d bytes: %v", n, err)
 			}
+			<-r.driver.Gone()
+			for path, node := range tree.Nodes {
+				if !node.Dir && node.Sum != sumOf(t, r.store, strings.TrimPrefix(path, top)) {
+					t.Errorf("unplugged after %d bytes: %q is not what the phone holds", n, path)
+				}
+			}
+			stored := report.Stored
+			r.replug(t)
+			if report := r.backup(t, tree); !report.Complete() || report.Kept != stored {
+				t.Errorf("unplugged after %d bytes, %d stored; then %+v", n, stored, report)
+			}
+			diff(t, "tree", tree.Files(), wantTree(t, func(s string) string { return s }, r.store))
 		}
-		stored := report.Stored
-		r.replug(t)
-		if report := r.backup(t, tree); !report.Complete() || report.Kept != stored {
-			t.Errorf("unplugged after %d bytes, %d stored; then %+v", n, stored, report)
-		}
-		diff(t, "tree", tree.Files(), wantTree(t, func(s string) string { return s }, r.store))
-	}
+	})
 }
 
 func sumOf(t testing.TB, s *vphone.Storage, path string) [32]byte {
@@ -314,46 +320,50 @@ func TestCancelLeavesThePhoneReady(t *testing.T) {
 }
 
 func TestATreeThatFailsEndsTheRunAndLeavesThePhoneReady(t *testing.T) {
-	r := plug(t, vmtp.Config{}, func(s *vphone.Storage) { fillFew(t, s) })
-	tree := vphone.NewTree()
-	tree.Down = errors.New("no drive")
-	if _, err := r.driver.Backup(t.Context(), tree, nil); !errors.Is(err, tree.Down) {
-		t.Errorf("error %v", err)
-	}
-	tree.Down = nil
-	if report := r.backup(t, tree); !report.Complete() {
-		t.Errorf("report %+v", report)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		r := plug(t, vmtp.Config{}, func(s *vphone.Storage) { fillFew(t, s) })
+		tree := vphone.NewTree()
+		tree.Down = errors.New("no drive")
+		if _, err := r.driver.Backup(t.Context(), tree, nil); !errors.Is(err, tree.Down) {
+			t.Errorf("error %v", err)
+		}
+		tree.Down = nil
+		if report := r.backup(t, tree); !report.Complete() {
+			t.Errorf("report %+v", report)
+		}
+	})
 }
 
 func TestSecondBackupFollowsThePhone(t *testing.T) {
-	card := storage("SD card")
-	twin := storage("SD card")
-	put(t, card, "on card", june, vphone.Text("card"))
-	put(t, twin, "on card", june, vphone.Text("twin"))
-	cfg := vmtp.Config{Storages: []*vphone.Storage{storage("Internal shared storage"), card, twin}}
-	r := plug(t, cfg, func(s *vphone.Storage) { fillFew(t, s) })
-	tree := vphone.NewTree()
-	if report := r.backup(t, tree); report.Stored != few+2 || string(tree.Nodes["SD card (2)/on card"].Data) != "twin" {
-		t.Errorf("first: %+v", report)
-	}
-	for _, path := range []string{"DCIM/Camera", "5.txt"} {
-		if err := r.store.Remove(path); err != nil {
-			t.Fatal(err)
+	synctest.Test(t, func(t *testing.T) {
+		card := storage("SD card")
+		twin := storage("SD card")
+		put(t, card, "on card", june, vphone.Text("card"))
+		put(t, twin, "on card", june, vphone.Text("twin"))
+		cfg := vmtp.Config{Storages: []*vphone.Storage{storage("Internal shared storage"), card, twin}}
+		r := plug(t, cfg, func(s *vphone.Storage) { fillFew(t, s) })
+		tree := vphone.NewTree()
+		if report := r.backup(t, tree); report.Stored != few+2 || string(tree.Nodes["SD card (2)/on card"].Data) != "twin" {
+			t.Errorf("first: %+v", report)
 		}
-	}
-	put(t, r.store, "DCIM/Camera", june, vphone.Text("now a file"))
-	put(t, r.store, "5.txt/now a folder", june, vphone.Text("x"))
-	report := r.backup(t, tree)
-	if report.Removed != 5 || report.Stored != 2 || report.Kept != 5 {
-		t.Errorf("second: %+v", report)
-	}
-	diff(t, "tree", tree.Files(), wantTree(t, func(s string) string { return s }, r.store, card, renamed(t, "SD card (2)", "on card", "twin")))
+		for _, path := range []string{"DCIM/Camera", "5.txt"} {
+			if err := r.store.Remove(path); err != nil {
+				t.Fatal(err)
+			}
+		}
+		put(t, r.store, "DCIM/Camera", june, vphone.Text("now a file"))
+		put(t, r.store, "5.txt/now a folder", june, vphone.Text("x"))
+		report := r.backup(t, tree)
+		if report.Removed != 5 || report.Stored != 2 || report.Kept != 5 {
+			t.Errorf("second: %+v", report)
+		}
+		diff(t, "tree", tree.Files(), wantTree(t, func(s string) string { return s }, r.store, card, renamed(t, "SD card (2)", "on card", "twin")))
 
-	alone := plug(t, vmtp.Config{Storages: cfg.Storages[:1]}, nil) // both cards were taken out
-	if report := alone.backup(t, tree); report.Removed != 2 || !report.Complete() {
-		t.Errorf("without cards: %+v", report)
-	}
+		alone := plug(t, vmtp.Config{Storages: cfg.Storages[:1]}, nil) // both cards were taken out
+		if report := alone.backup(t, tree); report.Removed != 2 || !report.Complete() {
+			t.Errorf("without cards: %+v", report)
+		}
+	})
 }
 
 func renamed(t *testing.T, name, path, text string) *vphone.Storage {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"phonebackupbox/usbhost"
@@ -223,63 +224,69 @@ func TestBackupHoldsEverySizeNameAndTimeWhateverThePhoneIs(t *testing.T) {
 				continue
 			}
 			t.Run(fmt.Sprint(name, packet), func(t *testing.T) {
-				n := 0
-				r := plug(t, vmtp.Config{Quirks: q, Wire: vphone.Wire{MaxPacket: packet}}, func(s *vphone.Storage) {
-					limit := int64(100_000)
-					if packet == 512 && (q.ResponseInsteadZLP || q.NoPartial || q == vmtp.Quirks{}) {
-						limit = 8 << 20
+				synctest.Test(t, func(t *testing.T) {
+					n := 0
+					r := plug(t, vmtp.Config{Quirks: q, Wire: vphone.Wire{MaxPacket: packet}}, func(s *vphone.Storage) {
+						limit := int64(100_000)
+						if packet == 512 && (q.ResponseInsteadZLP || q.NoPartial || q == vmtp.Quirks{}) {
+							limit = 8 << 20
+						}
+						n = fillSizes(t, s, limit) + len(awkward) + 1
+						put(t, s, "over a window", june, pattern(5, 3<<20+512-12))
+						fillAwkward(t, s)
+					})
+					tree := vphone.NewTree()
+					report := r.backup(t, tree)
+					if !report.Complete() || report.Stored != n || report.Listed != n {
+						t.Errorf("report %+v", report)
 					}
-					n = fillSizes(t, s, limit) + len(awkward) + 1
-					put(t, s, "over a window", june, pattern(5, 3<<20+512-12))
-					fillAwkward(t, s)
+					want := wantTree(t, func(s string) string {
+						return strings.Replace(strings.Replace(s, "%2F", "%252F", 1), "%2525", "%252525", 1)
+					}, r.store)
+					diff(t, "tree", tree.Files(), want)
+					r.ResetStats()
+					if again := r.backup(t, tree); again.Kept != n || !again.Complete() || again.Removed != 0 {
+						t.Errorf("unchanged: %+v", again)
+					}
+					if sent := r.Stats().Sent(); sent != 0 {
+						t.Errorf("unchanged, yet %d bytes of files were read", sent)
+					}
 				})
-				tree := vphone.NewTree()
-				report := r.backup(t, tree)
-				if !report.Complete() || report.Stored != n || report.Listed != n {
-					t.Errorf("report %+v", report)
-				}
-				want := wantTree(t, func(s string) string {
-					return strings.Replace(strings.Replace(s, "%2F", "%252F", 1), "%2525", "%252525", 1)
-				}, r.store)
-				diff(t, "tree", tree.Files(), want)
-				r.ResetStats()
-				if again := r.backup(t, tree); again.Kept != n || !again.Complete() || again.Removed != 0 {
-					t.Errorf("unchanged: %+v", again)
-				}
-				if sent := r.Stats().Sent(); sent != 0 {
-					t.Errorf("unchanged, yet %d bytes of files were read", sent)
-				}
 			})
 		}
 	}
 }
 
 func TestTenThousandObjectsTakeTenTransactions(t *testing.T) {
-	r := plug(t, vmtp.Config{}, func(s *vphone.Storage) {
-		for i := range 10_000 {
-			put(t, s, fmt.Sprintf("DCIM/%d/IMG_%05d.jpg", i/500, i), june, vphone.Text(""))
+	synctest.Test(t, func(t *testing.T) {
+		r := plug(t, vmtp.Config{}, func(s *vphone.Storage) {
+			for i := range 10_000 {
+				put(t, s, fmt.Sprintf("DCIM/%d/IMG_%05d.jpg", i/500, i), june, vphone.Text(""))
+			}
+		})
+		tree := vphone.NewTree()
+		report := r.backup(t, tree)
+		if report.Stored != 10_000 || !report.Complete() {
+			t.Errorf("report %d stored, %v", report.Stored, report.Problems)
+		}
+		if n := r.Stats().Transactions; n > 10 {
+			t.Errorf("%d transactions: %v", n, r.Stats().Operations)
 		}
 	})
-	tree := vphone.NewTree()
-	report := r.backup(t, tree)
-	if report.Stored != 10_000 || !report.Complete() {
-		t.Errorf("report %d stored, %v", report.Stored, report.Problems)
-	}
-	if n := r.Stats().Transactions; n > 10 {
-		t.Errorf("%d transactions: %v", n, r.Stats().Operations)
-	}
 }
 
 func TestSmallFilesTakeOneTransactionEach(t *testing.T) {
-	r := plug(t, vmtp.Config{}, func(s *vphone.Storage) {
-		for i := range 100 {
-			put(t, s, fmt.Sprintf("%d", i), june, vphone.Text("x"))
+	synctest.Test(t, func(t *testing.T) {
+		r := plug(t, vmtp.Config{}, func(s *vphone.Storage) {
+			for i := range 100 {
+				put(t, s, fmt.Sprintf("%d", i), june, vphone.Text("x"))
+			}
+		})
+		r.backup(t, vphone.NewTree())
+		if n := r.Stats().Transactions; n > 110 {
+			t.Errorf("%d transactions: %v", n, r.Stats().Operations)
 		}
 	})
-	r.backup(t, vphone.NewTree())
-	if n := r.Stats().Transactions; n > 110 {
-		t.Errorf("%d transactions: %v", n, r.Stats().Operations)
-	}
 }
 
 func TestFourGiBAndMore(t *testing.T) {
@@ -288,16 +295,18 @@ func TestFourGiBAndMore(t *testing.T) {
 	}
 	for name, q := range map[string]vmtp.Quirks{"windows": {}, "at once": {NoPartial: true, NoPartial64: true}} {
 		t.Run(name, func(t *testing.T) {
-			const size = 4*gib + 12345
-			r := plug(t, vmtp.Config{Quirks: q}, func(s *vphone.Storage) { put(t, s, "DCIM/long.mp4", june, pattern(1, size)) })
-			tree := &countTree{Tree: vphone.NewTree()}
-			report, err := r.driver.Backup(t.Context(), tree, nil)
-			if err != nil || !report.Complete() || report.Stored != 1 || report.Bytes != size {
-				t.Fatalf("%+v, %v", report, err)
-			}
-			if tree.last != tail(t, pattern(1, size)) || tree.n != size {
-				t.Errorf("%d bytes, or the last ones differ", tree.n)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				const size = 4*gib + 12345
+				r := plug(t, vmtp.Config{Quirks: q}, func(s *vphone.Storage) { put(t, s, "DCIM/long.mp4", june, pattern(1, size)) })
+				tree := &countTree{Tree: vphone.NewTree()}
+				report, err := r.driver.Backup(t.Context(), tree, nil)
+				if err != nil || !report.Complete() || report.Stored != 1 || report.Bytes != size {
+					t.Fatalf("%+v, %v", report, err)
+				}
+				if tree.last != tail(t, pattern(1, size)) || tree.n != size {
+					t.Errorf("%d bytes, or the last ones differ", tree.n)
+				}
+			})
 		})
 	}
 }
@@ -352,31 +361,33 @@ func content(t testing.TB, s *vphone.Storage, path string) []byte {
 }
 
 func TestLockedPhone(t *testing.T) {
-	r := plug(t, vmtp.Config{Locked: true, Serial: "SER", Maker: "Maker", Model: "Model"}, func(s *vphone.Storage) { put(t, s, "f", june, vphone.Text("x")) })
-	info, err := r.driver.Info(t.Context())
-	if err != nil || !info.Locked || info.ID != "mtp:SER" || info.Name != "Maker Model" {
-		t.Errorf("%+v, %v", info, err)
-	}
-	tree := vphone.NewTree()
-	if _, err := r.driver.Backup(t.Context(), tree, nil); !errors.Is(err, usbhost.ErrLocked) {
-		t.Errorf("Backup: %v", err)
-	}
-	if _, err := r.driver.Restore(t.Context(), tree, nil); !errors.Is(err, usbhost.ErrLocked) {
-		t.Errorf("Restore: %v", err)
-	}
-	r.Unlock()
-	if info, err := r.driver.Info(t.Context()); err != nil || info.Locked || info.Total != 64*gib || info.Free != 64*gib-1 {
-		t.Errorf("%+v, %v", info, err)
-	}
-	if report := r.backup(t, tree); report.Stored != 1 {
-		t.Errorf("%+v", report)
-	}
-	before := tree.Files()
-	r.Revoke()
-	if _, err := r.driver.Backup(t.Context(), tree, nil); !errors.Is(err, usbhost.ErrLocked) {
-		t.Errorf("revoked: %v", err)
-	}
-	diff(t, "tree", tree.Files(), before)
+	synctest.Test(t, func(t *testing.T) {
+		r := plug(t, vmtp.Config{Locked: true, Serial: "SER", Maker: "Maker", Model: "Model"}, func(s *vphone.Storage) { put(t, s, "f", june, vphone.Text("x")) })
+		info, err := r.driver.Info(t.Context())
+		if err != nil || !info.Locked || info.ID != "mtp:SER" || info.Name != "Maker Model" {
+			t.Errorf("%+v, %v", info, err)
+		}
+		tree := vphone.NewTree()
+		if _, err := r.driver.Backup(t.Context(), tree, nil); !errors.Is(err, usbhost.ErrLocked) {
+			t.Errorf("Backup: %v", err)
+		}
+		if _, err := r.driver.Restore(t.Context(), tree, nil); !errors.Is(err, usbhost.ErrLocked) {
+			t.Errorf("Restore: %v", err)
+		}
+		r.Unlock()
+		if info, err := r.driver.Info(t.Context()); err != nil || info.Locked || info.Total != 64*gib || info.Free != 64*gib-1 {
+			t.Errorf("%+v, %v", info, err)
+		}
+		if report := r.backup(t, tree); report.Stored != 1 {
+			t.Errorf("%+v", report)
+		}
+		before := tree.Files()
+		r.Revoke()
+		if _, err := r.driver.Backup(t.Context(), tree, nil); !errors.Is(err, usbhost.ErrLocked) {
+			t.Errorf("revoked: %v", err)
+		}
+		diff(t, "tree", tree.Files(), before)
+	})
 }
 
 func TestSums(t *testing.T) { // memTree and the simulator must agree on what they compare
@@ -397,15 +408,17 @@ type resuming struct{ *vphone.Tree }
 func (resuming) Keep(string, int64, time.Time) error { return nil }
 
 func TestWhatAnInterruptedRunStoredIsNotReadAgain(t *testing.T) {
-	r := plug(t, vmtp.Config{}, func(s *vphone.Storage) {
-		for _, name := range []string{"a", "DCIM/b", "DCIM/c"} {
-			if err := s.Put(name, june, vphone.Text("content of "+name)); err != nil {
-				t.Fatal(err)
+	synctest.Test(t, func(t *testing.T) {
+		r := plug(t, vmtp.Config{}, func(s *vphone.Storage) {
+			for _, name := range []string{"a", "DCIM/b", "DCIM/c"} {
+				if err := s.Put(name, june, vphone.Text("content of "+name)); err != nil {
+					t.Fatal(err)
+				}
 			}
+		})
+		report, err := r.driver.Backup(t.Context(), resuming{vphone.NewTree()}, nil)
+		if err != nil || report.Kept != 3 || r.Stats().Sent() != 0 {
+			t.Errorf("%v, %+v; the phone sent %d bytes of files", err, report, r.Stats().Sent())
 		}
 	})
-	report, err := r.driver.Backup(t.Context(), resuming{vphone.NewTree()}, nil)
-	if err != nil || report.Kept != 3 || r.Stats().Sent() != 0 {
-		t.Errorf("%v, %+v; the phone sent %d bytes of files", err, report, r.Stats().Sent())
-	}
 }
