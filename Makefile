@@ -58,9 +58,14 @@ cover: $(RESTIC) ## statement coverage, in out/cover.html
 trace: ## rewrite the golden light traces; read the diff as the owner would see it
 	go test ./ui/led -update
 
+# boxd and restic without assembly stand in for processors that have no instructions for AES and SHA-256, as the Pi 4's.
+PLAIN := -tags purego,noasm
+
 .PHONY: bench
-bench: build $(RESTIC) ## boxd beside rsync and stock restic in one run; needs rsync (ARGS="-scale 0.1" is a quick one)
-	go run ./.ci/bench -boxd bin/boxd -restic $(RESTIC) $(ARGS)
+bench: build $(RESTIC) ## boxd beside restic, borg and rsync in one run (ARGS="-scale 0.1 -runs 1" is quick, "-report docs" writes BENCHMARKS.md)
+	CGO_ENABLED=0 go build -trimpath $(PLAIN) -o bin/plain/boxd ./cmd/boxd
+	cd .ci/tools && CGO_ENABLED=0 go build -trimpath $(PLAIN) -o ../../bin/plain/restic github.com/restic/restic/cmd/restic
+	go run ./.ci/bench -boxd bin/boxd -restic $(RESTIC) -plain-boxd bin/plain/boxd -plain-restic bin/plain/restic $(ARGS)
 
 .PHONY: e2e-all
 e2e-all: build $(RESTIC) ## the demo, start to end, and every test anew

@@ -21,18 +21,19 @@ type cost struct {
 	rss       int64 // bytes: the largest of its processes
 }
 
-// measure runs one command to its end. Everything written before is on the drives first, so that nobody pays for what
+// measure runs one step to its end. Everything written before is on the drives first, so that nobody pays for what
 // another left in memory.
-func measure(ctx context.Context, name string, args ...string) (cost, error) {
+func measure(ctx context.Context, s step) (cost, error) {
 	syscall.Sync()
-	cmd := exec.CommandContext(ctx, name, args...)
+	cmd := exec.CommandContext(ctx, s.name, s.args...)
+	cmd.Dir, cmd.Env = s.dir, append(os.Environ(), s.env...)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	start := time.Now()
 	err := cmd.Run()
 	c := cost{wall: time.Since(start)}
 	if err != nil {
-		return c, fmt.Errorf("%s %s: %w\n%s", filepath.Base(name), strings.Join(args, " "), err, out.Bytes())
+		return c, fmt.Errorf("%s %s: %w\n%s", filepath.Base(s.name), strings.Join(s.args, " "), err, out.Bytes())
 	}
 	c.cpu = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 	if u, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
