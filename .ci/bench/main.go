@@ -40,8 +40,12 @@ func main() {
 	flag.StringVar(&s.dir, "dir", "", "where to work, a new folder in it; default: the folder for temporary files")
 	flag.StringVar(&s.report, "report", "", "write BENCHMARKS.md and benchmarks.svg into this folder")
 	data := flag.String("data", "", "only write the phone's files into this folder")
+	memory := flag.Int64("touch", 0, "only touch so many bytes of memory")
 	flag.Parse()
 	err := func() error {
+		if *memory > 0 {
+			return touch(*memory)
+		}
 		if *data != "" {
 			files, size, err := phone(*data, s.scale)
 			fmt.Printf("%d files, %s\n", files, megabytes(size))
@@ -74,6 +78,7 @@ func bench(ctx context.Context, out io.Writer, s settings) (err error) {
 	r := results{
 		machine: fmt.Sprintf("%d cores, %s/%s, %s", runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, processor()),
 		data:    fmt.Sprintf("%d files, %s", files, megabytes(size)),
+		room:    size + size*3/5, // what boxd writes for two drives and parity, and some
 		date:    time.Now().UTC().Format(time.DateOnly), runs: s.runs, tools: versions(ctx, s),
 	}
 	fmt.Fprintf(out, "%s, from a folder; %s\n\n", r.data, r.machine)
@@ -115,7 +120,7 @@ func (r *results) once(ctx context.Context, dir, source, boxd, restic string, in
 			r.skipped = s.skip
 			continue
 		}
-		c, err := measure(ctx, s)
+		c, err := measure(ctx, s, r.room)
 		if err != nil {
 			return err
 		}

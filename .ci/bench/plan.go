@@ -16,6 +16,7 @@ type step struct {
 	args       []string
 	dir        string   // where it runs
 	env        []string // beside this process's
+	writes     bool     // much
 	skip       string   // why it cannot be measured here
 }
 
@@ -45,7 +46,7 @@ func plan(dir, source, boxd, restic string) ([]step, error) {
 	res := func(task string, args ...string) step {
 		return step{task: task, tool: "restic", name: restic, args: append(args, "--quiet", "--repo", p.in("restic"), "--password-file", password, "--cache-dir", p.in("cache"))}
 	}
-	return []step{
+	steps := []step{
 		res("make the vault", "init"),
 		box("make the vault", three, "vault", "create", "--survive", "1"),
 		p.borg("make the vault", "init", "--encryption", "repokey-blake2", p.in("borg")),
@@ -67,7 +68,11 @@ func plan(dir, source, boxd, restic string) ([]step, error) {
 		p.borg("read everything back", "check", "--verify-data", p.in("borg")),
 		box("read everything back", three, "vault", "verify"),
 		box("scrub without the key", arrayOnly, "vault", "scrub"),
-	}, nil
+	}
+	for i := range steps {
+		steps[i].writes = strings.HasPrefix(steps[i].task, "first") || strings.HasPrefix(steps[i].task, "restore")
+	}
+	return steps, nil
 }
 
 // planner makes the steps of one run.

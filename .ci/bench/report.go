@@ -20,6 +20,7 @@ type results struct {
 	runs                int
 	tools               []string
 	usual, plain        table // with the processor's special instructions, and without
+	room                int64 // bytes that a step may fill
 	stored              map[string]int64
 	skipped             string // why some tool is missing
 }
