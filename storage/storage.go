@@ -74,6 +74,13 @@ type Spacer interface {
 	Space(ctx context.Context) (Space, error)
 }
 
+// A Rereader is a Store that can prove more of a blob than Get, which reads no more than it needs. Reread reads back all
+// that is stored of a blob, parity included, and compares it with checksums taken when it was put. It is an error if the
+// blob cannot be had as it was put; that its protection is damaged is for the Store's own health to tell.
+type Rereader interface {
+	Reread(ctx context.Context, name string) error
+}
+
 // ValidName reports whether name may be given to a Store: slash-separated elements of [a-z0-9._-], none of them empty,
 // "." or "..", at most 200 bytes in all. That is what every file system and cloud keeps as it is.
 func ValidName(name string) bool {

@@ -1,0 +1,50 @@
+package array
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"phonebackupbox/storage"
+)
+
+// Reread reads all of a blob that the drives present hold, every copy, shard and parity, and compares it with the
+// checksums taken when it was put. What is damaged or missing is remembered for Health and Repair. It is an error only
+// if the blob cannot be read any more.
+func (a *Array) Reread(ctx context.Context, name string) error {
+	facts := a.facts(name)
+	if len(facts) == 0 {
+		a.mu.RLock()
+		defer a.mu.RUnlock()
+		return fmt.Errorf("array: reread %s: %w", name, a.unknown())
+	}
+	buf := a.pieces.get(pieceBlocks * blockSize)
+	defer func() { a.pieces.put(buf) }()
+	whole := true
+	for _, f := range facts {
+		table, err := a.table(ctx, f)
+		whole = whole && err == nil
+		if err != nil {
+			continue
+		}
+		for i, h := range append(slices.Clone(f.files), f.side) {
+			if h.m == nil { // away, or there is none
+				continue
+			}
+			_, _, err := a.verifyFile(ctx, f, table, i, h, &buf)
+			whole = whole && err == nil
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if whole {
+		return nil
+	}
+	if err := a.readable(ctx, name); err != nil {
+		return fmt.Errorf("array: reread %s: %w", name, err)
+	}
+	return nil
+}
+
+var _ storage.Rereader = (*Array)(nil)
