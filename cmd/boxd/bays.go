@@ -151,7 +151,7 @@ func (b *bays) Latest(ctx context.Context, phone usbhost.ID) (fs.FS, firmware.Ba
 	if err != nil {
 		return nil, firmware.Backup{}, err
 	}
-	list, err := r.vault.Snapshots(ctx)
+	list, err := r.snapshots(ctx, false)
 	if err != nil {
 		return nil, firmware.Backup{}, err
 	}
@@ -173,7 +173,7 @@ func (b *bays) History(ctx context.Context) ([]firmware.Backup, error) {
 	if err != nil {
 		return nil, err
 	}
-	list, err := r.vault.Snapshots(ctx)
+	list, err := r.snapshots(ctx, false)
 	var out []firmware.Backup
 	for _, s := range list {
 		out = append(out, asBackup(s))
@@ -193,7 +193,7 @@ func (b *bays) Health(ctx context.Context) (firmware.Health, error) {
 	if err != nil {
 		return firmware.Health{}, err
 	}
-	snaps, err := r.vault.Snapshots(ctx)
+	snaps, err := r.snapshots(ctx, false)
 	if err != nil {
 		return firmware.Health{}, err
 	}

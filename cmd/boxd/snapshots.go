@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,17 +26,25 @@ type snapshotJSON struct {
 	Files      int       `json:"files"`
 	Bytes      int64     `json:"bytes"`
 	Complete   bool      `json:"complete"`
+	State      bool      `json:"box_state,omitempty"` // the box's own, of no phone; listed with --all only
 }
 
 func toJSON(s vault.Snapshot) snapshotJSON {
-	return snapshotJSON{s.ID, s.Phone, s.Name, s.Generation, s.Time, s.Files, s.Bytes, s.Complete}
+	return snapshotJSON{s.ID, s.Phone, s.Name, s.Generation, s.Time, s.Files, s.Bytes, s.Complete, s.Hidden()}
+}
+
+// snapshots lists those of the phones, and the box's own state where all is asked for.
+func (r *rack) snapshots(ctx context.Context, all bool) ([]vault.Snapshot, error) {
+	list, err := r.vault.Snapshots(ctx)
+	return slices.DeleteFunc(list, func(s vault.Snapshot) bool { return !all && s.Hidden() }), err
 }
 
 func snapshotsCommand(flags *pflag.FlagSet) action {
 	var f vaultFlags
 	f.register(flags)
+	all := flags.Bool("all", false, "list the box's own state, too")
 	return f.on(reading, noArgs, func(ctx context.Context, c *call, r *rack, _ []string) error {
-		list, err := r.vault.Snapshots(ctx)
+		list, err := r.snapshots(ctx, *all)
 		if err != nil {
 			return err
 		}
@@ -58,8 +67,12 @@ func snapshotTable(w io.Writer, list []snapshotJSON) {
 		if !s.Complete {
 			state = "INCOMPLETE"
 		}
+		phone := printable(s.Phone)
+		if s.State {
+			phone = "(the box's own state)"
+		}
 		fmt.Fprintf(w, "%-8s  %5d  %-16s  %10s  %8s  %-10s  %s\n", short(s.ID), s.Generation,
-			s.Time.Local().Format("2006-01-02 15:04"), count(s.Files), size(s.Bytes), state, printable(s.Phone))
+			s.Time.Local().Format("2006-01-02 15:04"), count(s.Files), size(s.Bytes), state, phone)
 	}
 }
 

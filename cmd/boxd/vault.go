@@ -139,7 +139,7 @@ func vaultStatusCommand(flags *pflag.FlagSet) action {
 		if err != nil {
 			return err
 		}
-		snaps, err := r.vault.Snapshots(ctx)
+		snaps, err := r.snapshots(ctx, false)
 		if err != nil {
 			return err
 		}

@@ -161,7 +161,7 @@ func parseSnapshot(id string, p []byte) (Snapshot, error) {
 	return s, nil
 }
 
-// Snapshots lists all snapshots, the newest generation first; those of stock restic come last, by date. One
+// Snapshots lists all snapshots, hidden ones too, the newest generation first; those of stock restic come last, by date. One
 // that cannot be read is listed with its ID and Err, at the very end.
 func (v *Vault) Snapshots(ctx context.Context) ([]Snapshot, error) {
 	var list []Snapshot
@@ -213,7 +213,7 @@ func (v *Vault) snapshot(ctx context.Context, id hash) (Snapshot, error) {
 }
 
 // Find returns the snapshot that ref means: an ID, the beginning of only one ID, "latest", or "latest:PHONE".
-// "latest" is the highest generation, whatever the dates say.
+// "latest" is the highest generation, whatever the dates say. Hidden snapshots are found by their ID only.
 func (v *Vault) Find(ctx context.Context, ref string) (Snapshot, error) {
 	list, err := v.Snapshots(ctx)
 	if err != nil {
@@ -222,7 +222,7 @@ func (v *Vault) Find(ctx context.Context, ref string) (Snapshot, error) {
 	phone, one := strings.CutPrefix(ref, "latest:")
 	if ref == "latest" || one {
 		for _, s := range list {
-			if s.Err == nil && (!one || s.Phone == phone) {
+			if s.Err == nil && !s.Hidden() && (!one || s.Phone == phone) {
 				return s, nil
 			}
 		}
@@ -274,9 +274,14 @@ func (v *Vault) putSnapshot(ctx context.Context, p Phone, tree hash, o Outcome, 
 		q := &kept.Problems[i]
 		q.Name, q.Reason = quote(q.Name), strings.ToValidUTF8(q.Reason, string(utf8.RuneError))
 	}
+	whose, own := []string{phoneTag + quote(p.ID)}, []string(nil)
+	path := "/" + quote(p.ID)
+	if p.ID == StateTag { // no phone's ID: it has no ':'
+		p, whose, own = Phone{}, []string{StateTag}, []string{StateTag}
+	}
 	doc, err := json.Marshal(snapshotFile{
-		Time: now, Tree: &tree, Paths: []string{"/" + quote(p.ID)}, Hostname: hostName, Username: userName,
-		Tags:           []string{phoneTag + quote(p.ID), generationTag + strconv.FormatUint(gen, 10), state},
+		Time: now, Tree: &tree, Paths: []string{path}, Hostname: hostName, Username: userName,
+		Tags:           append(whose, generationTag+strconv.FormatUint(gen, 10), state),
 		ProgramVersion: programVersion, Summary: &sum,
 		Box: &boxDetails{Phone: quote(p.ID), Name: quote(p.Name), Generation: gen, Outcome: &kept},
 	})
@@ -291,7 +296,7 @@ func (v *Vault) putSnapshot(ctx context.Context, p Phone, tree hash, o Outcome, 
 		return Snapshot{}, fmt.Errorf("vault: snapshot: %w", err)
 	}
 	s := Snapshot{ID: id.String(), Phone: p.ID, Name: p.Name, Generation: gen, Time: now, Files: int(sum.Files),
-		Bytes: int64(sum.Bytes), Complete: o.Complete, Outcome: &o, tree: tree}
+		Bytes: int64(sum.Bytes), Complete: o.Complete, Tags: own, Outcome: &o, tree: tree}
 	v.mu.Lock()
 	v.snapshots[id] = s
 	v.mu.Unlock()
