@@ -55,6 +55,9 @@ type Options struct {
 	Log *slog.Logger
 	// Now is the clock that snapshots are dated by; nil is time.Now. No order depends on it.
 	Now func() time.Time
+	// ClockTrusted tells whether Now is to be believed: it comes from a network, a battery-backed clock or a phone. Nil
+	// is yes. Snapshots taken otherwise are marked, and no dated retention applies to them.
+	ClockTrusted func() bool
 }
 
 func (o Options) withDefaults() Options {

@@ -31,6 +31,7 @@ type Snapshot struct {
 	Bytes      int64     `json:"bytes"` // sum of the files' sizes
 	Complete   bool      `json:"complete"`
 	Foreign    bool      `json:"foreign,omitempty"` // taken by stock restic: nobody told us whether it is complete
+	Undated    bool      `json:"undated,omitempty"` // the clock was not to be trusted when it was taken
 	Tags       []string  `json:"tags,omitempty"`    // of the owner's, without those of ours
 	Outcome    *Outcome  `json:"outcome,omitempty"` // nil if the document has none
 	Err        error     `json:"-"`                 // why it cannot be read; only ID is set then
@@ -114,6 +115,7 @@ const (
 	generationTag = "gen:"
 	completeTag   = "complete"
 	incompleteTag = "incomplete"
+	undatedTag    = "undated"
 )
 
 // parseSnapshot reads a snapshot document.
@@ -137,6 +139,8 @@ func parseSnapshot(id string, p []byte) (Snapshot, error) {
 			s.Generation = n
 		} else if tag == completeTag {
 			s.Complete = true
+		} else if tag == undatedTag {
+			s.Undated = true
 		} else if tag != incompleteTag {
 			s.Tags = append(s.Tags, tag)
 		}
@@ -253,9 +257,11 @@ func (v *Vault) putSnapshot(ctx context.Context, p Phone, tree hash, o Outcome, 
 		return Snapshot{}, err
 	}
 	now, gen := v.o.Now().UTC().Round(0), uint64(1)
+	undated := v.o.ClockTrusted != nil && !v.o.ClockTrusted()
 	for _, s := range list {
 		gen = max(gen, s.Generation+1)
 		if earliest := s.Time.Add(time.Second); s.Err == nil && earliest.After(now) && earliest.Year() < 9999 {
+			undated = undated || earliest.Sub(now) > time.Minute // the clock was put back: it is wrong now, or was before
 			now = earliest
 		}
 	}
@@ -279,9 +285,13 @@ func (v *Vault) putSnapshot(ctx context.Context, p Phone, tree hash, o Outcome, 
 	if p.ID == StateTag { // no phone's ID: it has no ':'
 		p, whose, own = Phone{}, []string{StateTag}, []string{StateTag}
 	}
+	tags := append(whose, generationTag+strconv.FormatUint(gen, 10), state)
+	if undated {
+		tags = append(tags, undatedTag)
+	}
 	doc, err := json.Marshal(snapshotFile{
 		Time: now, Tree: &tree, Paths: []string{path}, Hostname: hostName, Username: userName,
-		Tags:           append(whose, generationTag+strconv.FormatUint(gen, 10), state),
+		Tags:           tags,
 		ProgramVersion: programVersion, Summary: &sum,
 		Box: &boxDetails{Phone: quote(p.ID), Name: quote(p.Name), Generation: gen, Outcome: &kept},
 	})
@@ -296,7 +306,7 @@ func (v *Vault) putSnapshot(ctx context.Context, p Phone, tree hash, o Outcome, 
 		return Snapshot{}, fmt.Errorf("vault: snapshot: %w", err)
 	}
 	s := Snapshot{ID: id.String(), Phone: p.ID, Name: p.Name, Generation: gen, Time: now, Files: int(sum.Files),
-		Bytes: int64(sum.Bytes), Complete: o.Complete, Tags: own, Outcome: &o, tree: tree}
+		Bytes: int64(sum.Bytes), Complete: o.Complete, Undated: undated, Tags: own, Outcome: &o, tree: tree}
 	v.mu.Lock()
 	v.snapshots[id] = s
 	v.mu.Unlock()
