@@ -81,6 +81,12 @@ type Rereader interface {
 	Reread(ctx context.Context, name string) error
 }
 
+// A Rotator is a Store some of whose drives may be away. HeldAway reports whether a drive that is known and not here
+// holds a blob: what such a drive may need when it comes back is not to be deleted.
+type Rotator interface {
+	HeldAway(ctx context.Context, name string) (bool, error)
+}
+
 // ValidName reports whether name may be given to a Store: slash-separated elements of [a-z0-9._-], none of them empty,
 // "." or "..", at most 200 bytes in all. That is what every file system and cloud keeps as it is.
 func ValidName(name string) bool {

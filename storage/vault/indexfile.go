@@ -228,6 +228,23 @@ func (v *Vault) writeIndexes(ctx context.Context, nums []uint32) error {
 	return put()
 }
 
+// findUnindexed does scanPacks once. The caller is the only writer.
+func (v *Vault) findUnindexed(ctx context.Context) error {
+	v.mu.Lock()
+	scanned := v.scanned
+	v.mu.Unlock()
+	if scanned {
+		return nil
+	}
+	if err := v.scanPacks(ctx, true); err != nil {
+		return err
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.scanned = true
+	return nil
+}
+
 // scanPacks looks for packs that no index names: a power cut came before their index, or an index was damaged.
 // Their headers are read into the index in memory, and the next index file will name them. A pack that is not whole is left alone.
 // whole says that a pack is to be read and checked from beginning to end; otherwise its header must do.

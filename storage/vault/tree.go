@@ -102,7 +102,7 @@ func (v *Vault) Begin(ctx context.Context, phone Phone) (*Tree, error) {
 	t.w = newWriter(ctx, v)
 	t.first = v.index.packCount()
 	v.mu.Lock()
-	busy, closed, scanned := v.tree != nil, v.closed, v.scanned
+	busy, closed := v.tree != nil || v.held, v.closed
 	if !busy && !closed {
 		v.tree = t
 	}
@@ -113,7 +113,7 @@ func (v *Vault) Begin(ctx context.Context, phone Phone) (*Tree, error) {
 	if closed {
 		return nil, fmt.Errorf("vault: begin: %w", ErrClosed)
 	}
-	if err := t.begin(ctx, scanned); err != nil {
+	if err := t.begin(ctx); err != nil {
 		v.mu.Lock()
 		v.tree = nil
 		v.mu.Unlock()
@@ -124,14 +124,9 @@ func (v *Vault) Begin(ctx context.Context, phone Phone) (*Tree, error) {
 }
 
 // begin reads what the Tree starts with.
-func (t *Tree) begin(ctx context.Context, scanned bool) error {
-	if !scanned {
-		if err := t.v.scanPacks(ctx, true); err != nil {
-			return err
-		}
-		t.v.mu.Lock()
-		t.v.scanned = true
-		t.v.mu.Unlock()
+func (t *Tree) begin(ctx context.Context) error {
+	if err := t.v.findUnindexed(ctx); err != nil {
+		return err
 	}
 	last, ok, err := t.v.lastOf(ctx, t.phone.ID)
 	if err != nil {

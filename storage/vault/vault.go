@@ -34,6 +34,7 @@ type Vault struct {
 
 	mu        sync.Mutex // guards what follows
 	tree      *Tree      // the one that is open, nil if none
+	held      bool       // by something else that writes: a prune
 	scanned   bool       // packs that no index names have been looked for
 	unindexed []uint32   // stored packs that no index file names yet
 	snapshots map[hash]Snapshot

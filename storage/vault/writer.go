@@ -129,6 +129,12 @@ func (w *writer) storePacked(typ blobType, id hash, p []byte, plain uint32) erro
 		return err
 	}
 	w.v.key.seal(room, p)
+	w.sealed(o)
+	return nil
+}
+
+// sealed says that a blob for which there was room in o is there now.
+func (w *writer) sealed(o *openPack) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	o.pending--
@@ -136,7 +142,6 @@ func (w *writer) storePacked(typ blobType, id hash, p []byte, plain uint32) erro
 		w.startPut(o)
 	}
 	w.cond.Broadcast()
-	return nil
 }
 
 // reserve finds room for a sealed blob of n bytes. It returns nil if somebody else is storing the same blob.
