@@ -49,6 +49,7 @@ func commands() []command {
 		{"vault verify", "", "read back and decrypt everything", vaultVerifyCommand},
 		{"vault scrub", "", "read every copy and shard and check its checksums; changes nothing", vaultScrubCommand},
 		{"vault repair", "", "mend damage and bring everything back to full protection", vaultRepairCommand},
+		{"vault prune", "", "remove old snapshots, and all that none of the others needs", vaultPruneCommand},
 		{"vault export", "[SNAPSHOT]", "write a plain restic repository, or one snapshot's files, into a folder", vaultExportCommand},
 		{"drive add", "DIR", "take a new drive into the vault", driveAddCommand},
 		{"drive remove", "DIR|ID", "give a drive up for good", driveRemoveCommand},
@@ -61,7 +62,7 @@ func commands() []command {
 }
 
 // later are the commands of the contract that this build does not have.
-var later = []string{"run", "phones", "vault prune", "vault serve", "vault import", "cloud", "key add", "key remove", "key rotate", "import"}
+var later = []string{"run", "phones", "vault serve", "vault import", "cloud", "key add", "key remove", "key rotate", "import"}
 
 // run executes one command line and returns the exit code.
 func run(ctx context.Context, args []string, std stdio) int {

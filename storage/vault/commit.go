@@ -46,10 +46,11 @@ func (t *Tree) Commit(ctx context.Context, o Outcome) (Snapshot, error) {
 	if err != nil {
 		return Snapshot{}, err
 	}
-	err = t.v.deleteAll(t.w.ctx, t.end())
-	if err != nil {
-		// The snapshot stands; records left over are read once more and deleted by the next Commit.
-		t.v.o.Log.Warn("resume records could not be deleted", "err", err)
+	if logs := t.end(); len(logs) > 0 {
+		if err := cmp.Or(t.v.deleteAll(t.w.ctx, logs), t.v.s.Sync(t.w.ctx)); err != nil {
+			// The snapshot stands; records left over are read once more and deleted by the next Commit.
+			t.v.o.Log.Warn("resume records could not be deleted", "err", err)
+		}
 	}
 	return s, nil
 }

@@ -205,6 +205,20 @@ func TestKilledBackupResumes(t *testing.T) {
 	sameFiles(t, fsys, files[:30])
 }
 
+// TestNothingIsLeftOfARunThatEnded: the resume records of a run are gone for good when Commit returns, even if the process
+// does nothing else before the power goes.
+func TestNothingIsLeftOfARunThatEnded(t *testing.T) {
+	m := newMapStore()
+	v, _ := newVault(t, m)
+	v.pace = rhythm{pack: 60_000, sync: 120_000, maxUnsynced: 180_000, index: 2, merge: 2}
+	backup(t, v, pixel, crashFiles(1, 12, 25_000))
+	for name := range m.restart(func(string) bool { return true }).blobs {
+		if strings.HasPrefix(name, "resume/") {
+			t.Errorf("%s is left", name)
+		}
+	}
+}
+
 // waitFor yields to the keeper until done says so.
 func waitFor(t *testing.T, done func() bool, tree *Tree) {
 	t.Helper()
