@@ -103,7 +103,7 @@ func pruneText(w io.Writer, r vault.PruneReport, dry bool) {
 		s := c.Snapshot
 		if s.Phone != phone {
 			phone = s.Phone
-			fmt.Fprintln(w, firstOf(printable(phone), "other snapshots"))
+			fmt.Fprintln(w, firstOf(printable(phone), "the box's own state, and snapshots of other tools"))
 		}
 		what, why := "removed", ""
 		if dry {

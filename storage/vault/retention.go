@@ -45,20 +45,34 @@ const (
 	shrunkFiles = 20 // of so many at least
 )
 
+// keepStates is how many snapshots of the box's state stay.
+const keepStates = 10
+
 // choose applies a policy to snapshots of all phones, in any order. The snapshots of a phone from before it shrank all
 // stay, unless the phone is in accept. Snapshots that stock restic took and those that cannot be read are not ours to
 // remove.
 func choose(list []Snapshot, p Policy, accept []string) (choices []Choice, shrunk []Shrunk) {
 	phones := map[string][]Snapshot{}
+	var states []Snapshot
 	for _, s := range list {
 		switch {
 		case s.Err != nil:
 			choices = append(choices, Choice{s, true, []string{"it cannot be read"}})
+		case s.Hidden():
+			states = append(states, s)
 		case s.Foreign || s.Phone == "":
 			choices = append(choices, Choice{s, true, []string{"not taken by the box"}})
 		default:
 			phones[s.Phone] = append(phones[s.Phone], s)
 		}
+	}
+	slices.SortFunc(states, newestFirst)
+	for i, s := range states {
+		c := Choice{Snapshot: s, Keep: i < keepStates}
+		if c.Keep {
+			c.Why = []string{"one of the newest"}
+		}
+		choices = append(choices, c)
 	}
 	for _, phone := range slices.Sorted(maps.Keys(phones)) {
 		of := phones[phone]
