@@ -111,6 +111,11 @@ func backUp(ctx context.Context, c *call, r *rack, phone usbhost.Phone) (err err
 	if err != nil {
 		return hintError{errors.Join(runErr, err), "read-back", "the snapshot is there, but not all of it can be read: run boxd vault verify"}
 	}
+	if c.state != "" {
+		if err := errors.Join(tree.Close(), r.saveBoxState(ctx, c.state)); err != nil {
+			return errors.Join(runErr, fmt.Errorf("the snapshot is safe, but the box's own state was not saved: %w", err))
+		}
+	}
 	health, err := r.array.Health(ctx)
 	if err != nil {
 		return errors.Join(runErr, err)

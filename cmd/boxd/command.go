@@ -56,6 +56,8 @@ func commands() []command {
 		{"drive replace", "OLD-ID NEW-DIR", "give a drive up and take a new one in its place", driveReplaceCommand},
 		{"key words", "", "print the 24 words of a key file", keyWordsCommand},
 		{"key check", "", "do these words open this vault?", keyCheckCommand},
+		{"key stick", "DIR", "put the words and the key onto a USB stick of their own", keyStickCommand},
+		{"unlock", "", "make a blank card the same box: its key and state, from a key stick and the drives", unlockCommand},
 		{"selftest", "", "try the drives out with a throw-away set of blobs", selftestCommand},
 		{"version", "", "print the version", versionCommand},
 	}

@@ -155,7 +155,7 @@ func (d *demo) build(ctx context.Context, o demoOptions) (err error) {
 	d.bus = vphone.NewBus(func(ctx context.Context, dev usbhost.Interface) (usbhost.Phone, error) {
 		return initiator.Open(ctx, dev, initiator.Options{Location: time.UTC})
 	}, nil)
-	d.box = firmware.New(firmware.Config{Bus: d.bus, Vault: d.bays, Roster: roster{filepath.Join(d.base, "enrolled.json")}, Drives: d.bays})
+	d.box = firmware.New(firmware.Config{Bus: d.bus, Vault: d.bays, Roster: roster{filepath.Join(d.base, enrolledName)}, Drives: d.bays})
 	return nil
 }
 

@@ -1,29 +1,57 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"io"
+	"math/rand/v2"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
 )
 
 func keyWordsCommand(flags *pflag.FlagSet) action {
-	keyFile := flags.String("key-file", "", "the `file` that holds the words")
-	return func(_ context.Context, c *call, args []string) error {
+	var f vaultFlags
+	f.register(flags)
+	confirm := flags.Bool("confirm", false, "you wrote them down: three are asked for, and the vault remembers it; needs --drive")
+	return func(ctx context.Context, c *call, args []string) error {
 		if err := noArgs(args); err != nil {
 			return err
 		}
-		if *keyFile == "" {
-			return usageError{"which key file?", "give --key-file FILE"}
-		}
-		words, err := readWords(*keyFile)
+		words, err := f.words()
 		if err != nil {
 			return err
 		}
+		if *confirm {
+			return f.confirm(ctx, c, words)
+		}
 		return c.print(map[string]string{"words": words}, func(w io.Writer) { printWords(w, words) })
 	}
+}
+
+// confirm asks for three of the words from the paper, and remembers in the vault that they are on one.
+func (f *vaultFlags) confirm(ctx context.Context, c *call, words string) (err error) {
+	r, err := f.open(ctx, writing)
+	if err != nil {
+		return err
+	}
+	defer r.also(&err)
+	fmt.Fprintln(c.err, "Take the paper with your 24 words and type the three that are asked for.")
+	list, in := strings.Fields(words), bufio.NewScanner(io.LimitReader(c.in, maxKeyFile))
+	positions := rand.Perm(len(list))[:3]
+	slices.Sort(positions)
+	for _, i := range positions {
+		fmt.Fprintf(c.err, "word %d: ", i+1)
+		if !in.Scan() || strings.ToLower(strings.TrimSpace(in.Text())) != list[i] {
+			return hintError{fmt.Errorf("that is not word %d", i+1), "key", "boxd key words --key-file FILE shows them; compare each with the paper, then try again"}
+		}
+	}
+	if err := r.noteWordsOut(ctx, "paper"); err != nil {
+		return err
+	}
+	return c.print(map[string]bool{"words_out": true}, func(w io.Writer) { fmt.Fprintln(w, "good: the words are safe on paper") })
 }
 
 // printWords writes the 24 words as the sheet has them: numbered, four to a line.

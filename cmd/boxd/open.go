@@ -52,6 +52,8 @@ type rack struct {
 	drives []*drive.Drive
 	array  *array.Array
 	vault  *vault.Vault // nil where a command needs no key
+
+	passphrase bool // opened the vault, and not the 24 words
 }
 
 // openDrives opens the named folders and checks that they belong together.
@@ -151,6 +153,8 @@ func (f *vaultFlags) open(ctx context.Context, a access) (*rack, error) {
 	if err != nil {
 		return nil, errors.Join(keyError(err), r.close())
 	}
+	_, err = vault.ParseWords(password)
+	r.passphrase = err != nil
 	return r, nil
 }
 

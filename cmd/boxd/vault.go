@@ -143,7 +143,11 @@ func vaultStatusCommand(flags *pflag.FlagSet) action {
 		if err != nil {
 			return err
 		}
-		res := statusResult{Vault: r.vault.ID(), Verdict: verdict(h), Survives: survives(h), Snapshots: len(snaps), Health: h}
+		out, err := r.wordsAreOut(ctx)
+		if err != nil {
+			return err
+		}
+		res := statusResult{Vault: r.vault.ID(), Verdict: verdict(h), Survives: survives(h), Snapshots: len(snaps), WordsOut: out || r.passphrase, Health: h}
 		if err := c.print(res, res.text); err != nil {
 			return err
 		}
@@ -156,6 +160,7 @@ type statusResult struct {
 	Verdict   string       `json:"verdict"`  // "healthy", "degraded" or "lost"
 	Survives  int          `json:"survives"` // drives that may die now without loss, those away counted as dead; -1: something cannot be read now
 	Snapshots int          `json:"snapshots"`
+	WordsOut  bool         `json:"words_out"` // the words are on a key stick or on paper: the box is not the only one to have them
 	Health    array.Health `json:"health"`
 }
 
@@ -239,5 +244,9 @@ func (res statusResult) text(w io.Writer) {
 	}
 	for _, name := range h.Lost {
 		fmt.Fprintf(w, "  ! lost: %s\n", name)
+	}
+	if !res.WordsOut {
+		fmt.Fprint(w, "  ! the 24 words are not safe yet: without them and the key file, everything is lost.\n"+
+			"    boxd key stick DIR puts them onto a USB stick; or write them down, then boxd key words --confirm\n")
 	}
 }

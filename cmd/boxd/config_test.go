@@ -1,0 +1,54 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"phonebackupbox/firmware"
+)
+
+func TestConfig(t *testing.T) {
+	for text, want := range map[string]firmware.Policy{
+		"":                      {},
+		"# nothing chosen\n":    {},
+		"unlock = \"card\"\n":   {Unlock: firmware.UnlockCard},
+		"unlock = 'keystick'\n": {Unlock: firmware.UnlockKeyStick},
+		"restore_by_button = \"keystick\"\nunlock = \"keystick\"": {Unlock: firmware.UnlockKeyStick, RestoreByButton: firmware.ButtonKeyStick},
+		"restore_by_button = \"no\"\r\n":                          {RestoreByButton: firmware.ButtonNo},
+	} {
+		if c, err := parseConfig(configName, []byte(text)); err != nil || c.Policy != want {
+			t.Errorf("%q: %+v, %v", text, c, err)
+		}
+	}
+	if c, err := readConfig(t.TempDir()); err != nil || c != (config{}) {
+		t.Errorf("no box.toml: %+v, %v", c, err)
+	}
+}
+
+func TestConfigErrorsNameTheLine(t *testing.T) {
+	for text, want := range map[string]string{
+		"unlock = \"card\"\n\nunlok = \"keystick\"\n":   `box.toml, line 3: "unlok" is no setting`,
+		"[policy]\nunlock = \"card\"\n":                 `box.toml, line 1: "policy" is no setting`,
+		"\nunlock = \"never\"\n":                        `box.toml: unlock: "never" is neither "card" nor "keystick"`,
+		"unlock = \"card\"\nrestore_by_button = true\n": `box.toml, line 2: `,
+		"restore_by_button = \"maybe\"\n":               `box.toml: restore_by_button: "maybe" is none of`,
+		"unlock = \"card\"\nunlock = \"keystick\"\n":    `box.toml: key unlock is already defined`,
+		"unlock = ":          `box.toml, line 1: `,
+		"unlock \x1b[31m= 1": `box.toml, line 1: `,
+	} {
+		c, err := parseConfig(configName, []byte(text))
+		if err == nil || !strings.HasPrefix(err.Error(), want) || c != (config{}) {
+			t.Errorf("%q:\n got %v\nwant %s", text, err, want)
+		}
+	}
+}
+
+func FuzzConfig(f *testing.F) {
+	f.Add([]byte("unlock = \"card\"\nrestore_by_button = \"no\"\n"))
+	f.Add([]byte("[a.b]\nc = [1, {d = 2}]\n"))
+	f.Fuzz(func(t *testing.T, p []byte) {
+		if c, err := parseConfig(configName, p); err != nil && c != (config{}) {
+			t.Errorf("%+v and %v", c, err)
+		}
+	})
+}
