@@ -6,6 +6,8 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 
 	// The package is frozen, not broken: the format is Poly1305-AES, which nothing newer in the library offers.
 	"golang.org/x/crypto/poly1305" //lint:ignore SA1019 restic's format needs a bare Poly1305
@@ -24,6 +26,10 @@ var errTag = errors.New("authentication tag does not fit")
 // A sealer encrypts and authenticates with one set of keys: AES-256 in counter mode, then Poly1305-AES over the
 // ciphertext (design.rst, "Keys, Encryption and MAC"). It is safe for concurrent use.
 type sealer struct {
+	keys func() *keySet // a func, since package fmt looks through everything else
+}
+
+type keySet struct {
 	encrypt [32]byte
 	k, r    [16]byte
 	block   cipher.Block // AES-256 with encrypt
@@ -32,7 +38,7 @@ type sealer struct {
 
 // newSealer takes the 64 bytes that scrypt or a generator makes: encryption key, k, r.
 func newSealer(p *[64]byte) (*sealer, error) {
-	s := &sealer{encrypt: [32]byte(p[:32]), k: [16]byte(p[32:48]), r: [16]byte(p[48:])}
+	s := &keySet{encrypt: [32]byte(p[:32]), k: [16]byte(p[32:48]), r: [16]byte(p[48:])}
 	var err error
 	if s.block, err = aes.NewCipher(s.encrypt[:]); err != nil {
 		return nil, fmt.Errorf("vault: %w", err)
@@ -40,11 +46,20 @@ func newSealer(p *[64]byte) (*sealer, error) {
 	if s.nonce, err = aes.NewCipher(s.k[:]); err != nil {
 		return nil, fmt.Errorf("vault: %w", err)
 	}
-	return s, nil
+	return &sealer{func() *keySet { return s }}, nil
 }
 
+// Format writes no key, whatever the verb: a sealer may turn up in a log, an error or a panic.
+func (s *sealer) Format(f fmt.State, _ rune) { io.WriteString(f, redacted) }
+
+// LogValue is Format for slog.
+func (s *sealer) LogValue() slog.Value { return slog.StringValue(redacted) }
+
+// redacted is what is shown in the place of a secret.
+const redacted = "(secret)"
+
 // mac starts the tag of a message with the given IV.
-func (s *sealer) mac(iv []byte) *poly1305.MAC {
+func (s *keySet) mac(iv []byte) *poly1305.MAC {
 	var key [32]byte
 	copy(key[:16], s.r[:])
 	s.nonce.Encrypt(key[16:], iv)
@@ -55,7 +70,8 @@ func (s *sealer) mac(iv []byte) *poly1305.MAC {
 func (s *sealer) seal(dst, plain []byte) {
 	iv, body := dst[:aes.BlockSize], dst[aes.BlockSize:]
 	rand.Read(iv) // never fails (Go 1.24)
-	stream, mac := cipher.NewCTR(s.block, iv), s.mac(iv)
+	k := s.keys()
+	stream, mac := cipher.NewCTR(k.block, iv), k.mac(iv)
 	for len(plain) > 0 {
 		n := min(len(plain), sealBlock)
 		stream.XORKeyStream(body[:n], plain[:n])
@@ -78,7 +94,8 @@ func (s *sealer) open(p []byte) ([]byte, error) {
 		return nil, errTag
 	}
 	iv, body, tag := p[:aes.BlockSize], p[aes.BlockSize:len(p)-poly1305.TagSize], p[len(p)-poly1305.TagSize:]
-	stream, mac := cipher.NewCTR(s.block, iv), s.mac(iv)
+	k := s.keys()
+	stream, mac := cipher.NewCTR(k.block, iv), k.mac(iv)
 	for rest := body; len(rest) > 0; {
 		n := min(len(rest), sealBlock)
 		mac.Write(rest[:n])

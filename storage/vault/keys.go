@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"time"
@@ -47,6 +48,9 @@ type masterKey struct {
 	} `json:"mac"`
 	Encrypt []byte `json:"encrypt"`
 }
+
+// Format writes no key, as a sealer's does.
+func (m masterKey) Format(f fmt.State, _ rune) { io.WriteString(f, redacted) }
 
 // parseKeyFile reads a key file and refuses parameters that would cost more than 128 MiB of memory or about a second.
 func parseKeyFile(p []byte) (keyFile, error) {
@@ -114,8 +118,9 @@ func newKeyFile(master *sealer, password string, now time.Time) ([]byte, error) 
 	if err != nil {
 		return nil, err
 	}
-	m := masterKey{Encrypt: master.encrypt[:]}
-	m.MAC.K, m.MAC.R = master.k[:], master.r[:]
+	own := master.keys()
+	m := masterKey{Encrypt: own.encrypt[:]}
+	m.MAC.K, m.MAC.R = own.k[:], own.r[:]
 	p, err := json.Marshal(m)
 	if err != nil {
 		return nil, err

@@ -3,6 +3,7 @@ package vault
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/tyler-smith/go-bip39"
@@ -40,10 +41,12 @@ func ParseWords(s string) (string, error) {
 			words = append(words, w)
 		}
 	}
-	for i, w := range words {
-		if _, ok := bip39.GetWordIndex(w); !ok {
-			return "", fmt.Errorf("vault: word %d, %.40q, is not in the list: %w", i+1, w, ErrWords)
+	if i := slices.IndexFunc(words, unlisted); i >= 0 {
+		// What has few words of the list is perhaps a passphrase, and is not repeated.
+		if known := slices.DeleteFunc(slices.Clone(words), unlisted); len(known) < wordCount/2 {
+			return "", fmt.Errorf("vault: word %d is not in the list: %w", i+1, ErrWords)
 		}
+		return "", fmt.Errorf("vault: word %d, %.40q, is not in the list: %w", i+1, words[i], ErrWords)
 	}
 	if len(words) != wordCount {
 		return "", fmt.Errorf("vault: there are %d words, not %d: %w", len(words), wordCount, ErrWords)
@@ -53,6 +56,11 @@ func ParseWords(s string) (string, error) {
 		return "", fmt.Errorf("vault: the checksum does not fit: a word is wrong or two are swapped: %w", ErrWords)
 	}
 	return canonical, nil
+}
+
+func unlisted(w string) bool {
+	_, ok := bip39.GetWordIndex(w)
+	return !ok
 }
 
 // isNumbering reports whether w is a position as printed beside a word: "3", "3." or "3)".
