@@ -56,6 +56,9 @@ func commands() []command {
 		{"drive replace", "OLD-ID NEW-DIR", "give a drive up and take a new one in its place", driveReplaceCommand},
 		{"key words", "", "print the 24 words of a key file", keyWordsCommand},
 		{"key check", "", "do these words open this vault?", keyCheckCommand},
+		{"key add", "", "let a passphrase, or 24 more words, open this vault too", keyAddCommand},
+		{"key remove", "ID", "let one of the keys open nothing any more; key check lists them", keyRemoveCommand},
+		{"key rotate", "", "new 24 words in the place of the old ones", keyRotateCommand},
 		{"key stick", "DIR", "put the words and the key onto a USB stick of their own", keyStickCommand},
 		{"unlock", "", "make a blank card the same box: its key and state, from a key stick and the drives", unlockCommand},
 		{"selftest", "", "try the drives out with a throw-away set of blobs", selftestCommand},
@@ -64,7 +67,7 @@ func commands() []command {
 }
 
 // later are the commands of the contract that this build does not have.
-var later = []string{"run", "phones", "vault serve", "vault import", "cloud", "key add", "key remove", "key rotate", "import"}
+var later = []string{"run", "phones", "vault serve", "vault import", "cloud", "import"}
 
 // run executes one command line and returns the exit code.
 func run(ctx context.Context, args []string, std stdio) int {

@@ -6,10 +6,14 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"os"
+	"runtime"
 	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
+
+	"phonebackupbox/storage/vault"
 )
 
 func keyWordsCommand(flags *pflag.FlagSet) action {
@@ -69,9 +73,42 @@ func printWords(w io.Writer, words string) {
 func keyCheckCommand(flags *pflag.FlagSet) action {
 	var f vaultFlags
 	f.register(flags)
-	return f.on(reading, noArgs, func(_ context.Context, c *call, r *rack, _ []string) error {
-		return c.print(map[string]any{"opens": true, "vault": r.vault.ID()}, func(w io.Writer) {
+	return f.on(reading, noArgs, func(ctx context.Context, c *call, r *rack, _ []string) error {
+		keys, err := r.vault.Keys(ctx)
+		if err != nil {
+			return err
+		}
+		return c.print(map[string]any{"opens": true, "vault": r.vault.ID(), "keys": keys}, func(w io.Writer) {
 			fmt.Fprintln(w, "these words open this vault")
+			for _, k := range keys {
+				printKey(w, k)
+			}
+			if f.keyFile != "" && othersRead(f.keyFile) {
+				fmt.Fprintf(w, "! other users of this computer can read %s: chmod 600 it\n", printable(f.keyFile))
+			}
 		})
 	})
+}
+
+// printKey is one line of the list of keys.
+func printKey(w io.Writer, k vault.Key) {
+	if k.Err != nil {
+		fmt.Fprintf(w, "  key %s  ! cannot be read\n", short(k.ID))
+		return
+	}
+	what, which := "passphrase", ""
+	if k.Words {
+		what = "24 words"
+	}
+	if k.InUse {
+		which = "  (this one)"
+	}
+	fmt.Fprintf(w, "  key %s  %-10s  made %s by %s%s\n", short(k.ID), what, k.Created.Local().Format("2006-01-02"), printable(k.Made), which)
+}
+
+// othersRead reports whether a file may be read by more than its owner. On FAT, which knows no owners, all may
+// be, and Windows tells otherwise.
+func othersRead(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -18,9 +19,12 @@ import (
 type vaultFlags struct {
 	drives             []string
 	keyFile, wordsFile string
+
+	flags *pflag.FlagSet // that they were registered in
 }
 
 func (f *vaultFlags) register(flags *pflag.FlagSet) {
+	f.flags = flags
 	flags.StringArrayVar(&f.drives, "drive", nil, "a drive's `folder`; once for each drive, missing ones left out")
 	flags.StringVar(&f.keyFile, "key-file", "", "the `file` that holds the vault's 24 words")
 	flags.StringVar(&f.wordsFile, "words-file", "", "a `file` with the 24 words as a person typed them")
@@ -149,13 +153,48 @@ func (f *vaultFlags) open(ctx context.Context, a access) (*rack, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.vault, err = vault.Open(ctx, r.array, password, vault.Options{ReadOnly: a == reading})
+	hint := f.keyHint()
+	r.vault, err = vault.Open(ctx, r.array, password, vault.Options{ReadOnly: a == reading, KeyHint: hint})
 	if err != nil {
 		return nil, errors.Join(keyError(err), r.close())
+	}
+	if id := r.vault.KeyID(); id != hint {
+		f.rememberKey(id)
 	}
 	_, err = vault.ParseWords(password)
 	r.passphrase = err != nil
 	return r, nil
+}
+
+// hintName, in a state folder, is the ID of the key that opened the vault the last time: trying it first saves a second or
+// so for each passphrase that the vault has.
+const hintName = "key-hint"
+
+// stateDir is the folder that --state names, "" if none.
+func (f *vaultFlags) stateDir() string {
+	if f.flags == nil || f.flags.Lookup("state") == nil {
+		return ""
+	}
+	return f.flags.Lookup("state").Value.String()
+}
+
+func (f *vaultFlags) keyHint() string {
+	dir := f.stateDir()
+	if dir == "" {
+		return ""
+	}
+	p, err := readSmall(filepath.Join(dir, hintName), 100)
+	if err != nil {
+		return "" // without a hint it only takes longer
+	}
+	return strings.TrimSpace(string(p))
+}
+
+// rememberKey keeps the hint for the next time, if there is a state folder to keep it in; it is only a cache.
+func (f *vaultFlags) rememberKey(id string) {
+	if dir := f.stateDir(); dir != "" {
+		_ = putStateFile(dir, hintName, []byte(id+"\n"))
+	}
 }
 
 // keyError adds what to do about a key that does not fit.
