@@ -137,7 +137,7 @@ func (d *demo) rotDrive(_ context.Context, w io.Writer, args []string) error {
 	if err != nil {
 		return err
 	}
-	hit, err := rot(dir, "vault", 3)
+	hit, err := rot(dir, "shards", 3)
 	fmt.Fprintf(w, "a bit flipped in %s\n", plural(hit, "file", "files"))
 	return err
 }

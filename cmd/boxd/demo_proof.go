@@ -136,7 +136,7 @@ func rot(dir, sub string, n int) (hit int, err error) {
 			return err
 		}
 		info, err := d.Info()
-		if err != nil || info.Size() == 0 {
+		if err != nil || info.Size() == 0 || strings.HasSuffix(p, ".p") { // parity of its own: the next file has it
 			return err
 		}
 		hit++

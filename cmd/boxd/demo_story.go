@@ -122,7 +122,7 @@ func (d *demo) badWeek(ctx context.Context) error {
 		return err
 	}
 	d.screen.say("  %s is gone for good", filepath.Base(stolen))
-	hit, err := rot(rotten, "vault", 3)
+	hit, err := rot(rotten, "shards", 3)
 	if err != nil {
 		return err
 	}
@@ -189,7 +189,7 @@ func (d *demo) heal(ctx context.Context) error {
 	rep := d.bays.healed()
 	d.found.add(s.Health.Now == s.Health.Want, "blank drive in, healed", "%s rebuilt, %.0f s; %d of %d drives may die again",
 		plural(rep.Rebuilt+rep.Spread, "piece", "pieces"), time.Since(start).Seconds(), s.Health.Now, s.Health.Want)
-	d.found.add(rep.Mended >= d.rotted, "flipped bits", "%d flipped in what the drive beside it holds whole, %d mended", d.rotted, rep.Mended)
+	d.found.add(rep.Mended >= d.rotted, "flipped bits", "%d flipped while another drive was gone, %d mended", d.rotted, rep.Mended)
 	report, err := d.bays.verify(ctx)
 	if err != nil {
 		return err

@@ -260,7 +260,7 @@ func TestStaleDriveReturns(t *testing.T) {
 	}
 	wantFill(t, a, 10)
 	rep := repair(t, a)
-	if rep.Orphans != 1 { // the shard of the deleted blob
+	if rep.Orphans != 2 { // the shard of the deleted blob and its side parity
 		t.Errorf("%+v", rep)
 	}
 	wantHealthy(t, a)

@@ -111,7 +111,7 @@ func TestFormatOfShards(t *testing.T) {
 			for i := range p {
 				p[i] = byte(rng.Uint32())
 			}
-			s := shape{int64(size), k, m, false}
+			s := shape{int64(size), k, m, noSide}
 			got := make([][]byte, m)
 			for i := range got {
 				got[i] = make([]byte, s.stripe())
@@ -134,21 +134,29 @@ func TestFormatOfShards(t *testing.T) {
 }
 
 func TestFormatOfSideParity(t *testing.T) {
-	for _, size := range []int{1, 1000, blockSize + 1, 17 * blockSize, 130*blockSize - 5} {
-		t.Run(fmt.Sprint(size), func(t *testing.T) {
+	for _, tt := range []struct {
+		kind        sideKind
+		size, group int
+	}{
+		{reedSolomon, 1, 64}, {reedSolomon, 1000, 64}, {reedSolomon, blockSize + 1, 64}, {reedSolomon, 17 * blockSize, 64},
+		{reedSolomon, 130*blockSize - 5, 64}, {exclusiveOr, 1, 16}, {exclusiveOr, 5*blockSize - 1, 16}, {exclusiveOr, 50*blockSize - 5, 16},
+	} {
+		size := tt.size
+		t.Run(fmt.Sprint(tt.kind, " ", size), func(t *testing.T) {
 			p := make([]byte, size)
 			rng := rand.New(rand.NewPCG(2, uint64(size)))
 			for i := range p {
 				p[i] = byte(rng.Uint32())
 			}
-			got, err := newCoders().encodeSide(p)
-			if err != nil {
+			s := sectorShape(int64(size), tt.kind)
+			got := make([]byte, s.parityLen())
+			if err := newCoders().encodeSide(p, s, got); err != nil {
 				t.Fatal(err)
 			}
 			const look = 64 // bytes of each block to compare: by the book is slow
 			n := (size + blockSize - 1) / blockSize
 			l := min(size, blockSize)
-			groups := (n + 63) / 64
+			groups := (n + tt.group - 1) / tt.group
 			at := 0
 			for g := range groups {
 				var data [][]byte

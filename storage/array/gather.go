@@ -41,6 +41,7 @@ type gather struct {
 	whole   []byte       // all the wanted blocks, if one drive gave them
 	have    [][][]byte   // by block, by shard
 	away    bool         // a drive that might help is not present, or would not answer
+	noSide  bool         // not from side parity: that is what this is for
 	errs    []error
 	answers chan answer
 }
@@ -48,9 +49,14 @@ type gather struct {
 // gather returns n blocks of shard target, verified: read if they are good, else computed. It asks the target's drive
 // first; when that fails, is damaged or stalls, as many others as it takes.
 func (a *Array) gather(ctx context.Context, f fact, table []byte, target, first, n int) ([]byte, error) {
-	g := &gather{a: a, f: f, table: table, target: target, first: first, n: n, have: make([][][]byte, n), asked: make(map[int]bool)}
+	g := &gather{a: a, f: f, table: table, target: target, first: first, n: n}
+	return g.run(ctx)
+}
+
+func (g *gather) run(ctx context.Context) ([]byte, error) {
+	g.have, g.asked = make([][][]byte, g.n), make(map[int]bool)
 	for b := range g.have {
-		g.have[b] = make([][]byte, f.shards())
+		g.have[b] = make([][]byte, g.f.shards())
 	}
 	g.order()
 	ctx, cancel := context.WithCancel(ctx)
@@ -63,24 +69,51 @@ func (a *Array) gather(ctx context.Context, f fact, table []byte, target, first,
 		return g.whole, nil
 	}
 	var missing []int
-	out := make([]byte, 0, n*blockSize)
-	for b := range n {
+	out := make([]byte, 0, g.n*blockSize)
+	for b := range g.n {
 		block, err := g.block(b)
 		if err != nil {
 			g.errs = append(g.errs, err)
 			missing = append(missing, b)
-			block = make([]byte, g.length(target, b))
+			block = make([]byte, g.length(g.target, b))
 		}
 		out = append(out, block...)
 	}
 	for _, b := range missing {
-		block, err := g.side(ctx, b)
+		block, err := g.heal(ctx, b)
 		if err != nil {
 			return nil, g.fail(err)
 		}
 		copy(out[b*blockSize:], block)
 	}
 	return out, nil
+}
+
+// heal returns a wanted block that too few good blocks are left for, with the help of side parity: that of the shard
+// itself, or of the other shards until there are enough of them.
+func (g *gather) heal(ctx context.Context, b int) ([]byte, error) {
+	if g.noSide {
+		return nil, errLacking
+	}
+	errs := []error{errLacking}
+	order := []int{g.target}
+	for i := range g.f.shards() {
+		if i != g.target && g.have[b][i] == nil && g.length(i, b) > 0 {
+			order = append(order, i)
+		}
+	}
+	for _, i := range order {
+		data, err := g.side(ctx, i, b)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		g.have[b][i] = data
+		if block, err := g.block(b); err == nil {
+			return block, nil
+		}
+	}
+	return nil, join(errs...)
 }
 
 // order lists the drives to ask: those with the target, then the others; those that stalled lately last.
@@ -253,36 +286,40 @@ func (g *gather) block(b int) ([]byte, error) {
 
 var errLacking = errors.New("too few good shards")
 
-// side computes a block from the parity against bad sectors.
-func (g *gather) side(ctx context.Context, b int) ([]byte, error) {
-	if g.f.side.m == nil {
-		return nil, errLacking
+// side computes a block of a shard from the side parity on a drive that has the shard.
+func (g *gather) side(ctx context.Context, shard, b int) ([]byte, error) {
+	errs := []error{errLacking}
+	for i, h := range g.f.sides {
+		if h.m == nil || g.f.shardOf(i) != shard {
+			continue
+		}
+		data, err := g.sideOf(ctx, shard, g.first+b, i)
+		if err == nil {
+			return data, nil
+		}
+		errs = append(errs, err)
 	}
-	s := sectorShape(g.f.size)
-	sums := g.table[g.f.tableAt(1):]
-	data, err := g.a.coders.rebuildSide(s, g.first+b, func(i int) ([]byte, error) {
-		if i >= s.data {
-			i -= s.data
-			return g.a.readSide(ctx, g.f.side, s, i, sumAt(sums, i))
+	return nil, join(errs...)
+}
+
+// sideOf computes block want of a shard from the side parity of file i. The other blocks of its group come from wherever
+// they can be had.
+func (g *gather) sideOf(ctx context.Context, shard, want, i int) ([]byte, error) {
+	s := g.f.sectors(shard)
+	sums := g.table[g.f.sideAt(shard):]
+	data, err := g.a.coders.rebuildSide(s, want, func(b int) ([]byte, error) {
+		if b >= s.data {
+			b -= s.data
+			return g.a.readSide(ctx, g.f.sides[i], s, b, sumAt(sums, b))
 		}
-		var errs []error
-		for _, h := range g.f.files {
-			if h.m == nil {
-				continue
-			}
-			_, good, err := g.a.readBlocks(ctx, g.f, g.table, shardSource{0, h}, i, 1, nil)
-			if err == nil && good[0] != nil {
-				return good[0], nil
-			}
-			errs = append(errs, err)
-		}
-		return nil, join(errs...)
+		one := &gather{a: g.a, f: g.f, table: g.table, target: shard, first: b, n: 1, noSide: true}
+		return one.run(ctx)
 	})
 	if err != nil {
 		return nil, err
 	}
-	if g.a.coders.sum(data) != sumAt(g.table, g.first+b) {
-		return nil, fmt.Errorf("computed block %d has another checksum: %w", g.first+b, storage.ErrCorrupt)
+	if g.a.coders.sum(data) != sumAt(g.table[g.f.tableAt(shard):], want) {
+		return nil, fmt.Errorf("computed block %d has another checksum: %w", want, storage.ErrCorrupt)
 	}
 	return data, nil
 }

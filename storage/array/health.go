@@ -119,18 +119,13 @@ func (a *Array) countBlob(h *Health, i uint32, used []int64, whole []int) {
 			if no == nowhere {
 				continue
 			}
+			used[no] += s.shardLen(s.shardOf(j)) + s.sectors(s.shardOf(j)).parityLen()
 			if p.k == 1 {
-				used[no] += s.size
 				if !seen[no] {
 					seen[no] = true
 					whole[no]++
 				}
-			} else {
-				used[no] += s.shardLen(j)
 			}
-		}
-		if p.parity != nowhere {
-			used[p.parity] += sectorShape(s.size).parityLen()
 		}
 	}
 	if present < 0 && spare >= 0 {

@@ -336,7 +336,7 @@ func (l *ledger) tableBytes() []int64 {
 
 func (l *ledger) shapeOf(e entry) shape {
 	p := l.places[e.place]
-	return shape{int64(e.size), p.k, p.m, p.parity != nowhere}
+	return shape{int64(e.size), p.k, p.m, p.side}
 }
 
 // coverList is covers in an order that does not change.

@@ -242,7 +242,7 @@ type fact struct {
 	shape
 	place  placement
 	files  []holder // by shard, or copies; the member is nil where the drive is not present
-	side   holder   // the side parity, if its drive is present
+	sides  []holder // their side parity, on the same drives; none if there is none
 	source string   // segment that holds the checksums
 	off    uint32
 	sum    uint32
@@ -274,15 +274,49 @@ func (a *Array) fact(name string, i uint32) fact {
 	}
 	for i, no := range f.place.holders {
 		f.files = append(f.files, holder{a.member(no), f.path(name, i)})
+		if f.shape.side != noSide {
+			f.sides = append(f.sides, holder{a.member(no), f.sidePath(name, i)})
+		}
 		if a.known(no) {
 			f.counts++
 		}
 	}
-	f.side = holder{a.member(f.place.parity), parityPath(name)}
-	if f.shape.side && f.side.m == nil {
-		f.side.path = ""
-	}
 	return f
+}
+
+// blobFile is one of the files that a blob is made of.
+type blobFile struct {
+	i    int  // of the fact's files
+	side bool // its side parity
+	h    holder
+}
+
+// all lists the files of a blob, shards or copies first, those of drives that are not present too.
+func (f fact) all() []blobFile {
+	var all []blobFile
+	for i, h := range f.files {
+		all = append(all, blobFile{i, false, h})
+	}
+	for i, h := range f.sides {
+		all = append(all, blobFile{i, true, h})
+	}
+	return all
+}
+
+// shardOf is the shard that file i holds: all copies hold shard 0.
+func (s shape) shardOf(i int) int {
+	if s.k == 1 {
+		return 0
+	}
+	return i
+}
+
+// fileLen is the length of a file, in bytes.
+func (s shape) fileLen(b blobFile) int64 {
+	if b.side {
+		return s.sectors(s.shardOf(b.i)).parityLen()
+	}
+	return s.shardLen(s.shardOf(b.i))
 }
 
 // present counts the files whose drives are.

@@ -30,19 +30,19 @@ type placement struct {
 	k, m int
 	// holders has, for k > 1, the drive of each of the k+m shards; for k = 1 the drives with a whole copy.
 	holders []driveNo
-	// parity is the drive with the parity against bad sectors, for k = 1, or nowhere.
-	parity driveNo
+	// side is the parity against bad sectors that each holder has beside its shard or copy.
+	side sideKind
 }
 
 func (p placement) key() string {
-	return string(append([]byte{byte(p.k), byte(p.m), p.parity}, p.holders...))
+	return string(append([]byte{byte(p.k), byte(p.m), byte(p.side)}, p.holders...))
 }
 
 // shape is what a blob's size and placement say about its files.
 type shape struct {
 	size int64
 	k, m int
-	side bool // has parity against bad sectors
+	side sideKind
 }
 
 func blocks(size int64) int { return int((size + blockSize - 1) / blockSize) }
@@ -72,13 +72,25 @@ func (s shape) tableLen() int {
 	for i := range s.shards() {
 		n += blocks(s.shardLen(i))
 	}
-	if s.side {
-		n += sectorShape(s.size).parityBlocks()
+	for i := range s.shards() {
+		n += s.sectors(i).parityBlocks()
 	}
 	return 4 * n
 }
 
-// tableAt is where shard i's checksums begin within the blob's, in bytes; i = shards() is the side parity's.
+// sectors is the parity against bad sectors of shard i.
+func (s shape) sectors(i int) sectors { return sectorShape(s.shardLen(i), s.side) }
+
+// sideAt is where the checksums of shard i's side parity begin within the blob's, in bytes.
+func (s shape) sideAt(i int) int {
+	n := s.tableAt(s.shards())
+	for j := range i {
+		n += 4 * s.sectors(j).parityBlocks()
+	}
+	return n
+}
+
+// tableAt is where shard i's checksums begin within the blob's, in bytes; i = shards() is where those of the side parity do.
 func (s shape) tableAt(i int) int {
 	n := 0
 	for j := range i {
@@ -90,8 +102,6 @@ func (s shape) tableAt(i int) int {
 // Files on a member.
 
 func wholePath(name string) string { return "vault/" + name }
-
-func parityPath(name string) string { return "parity/" + name }
 
 func healPath(file string) string { return "heal/" + file }
 
@@ -107,6 +117,14 @@ func (s shape) path(name string, i int) string {
 	return shardPath(name, s.k, s.m, i)
 }
 
+// sidePath is the file that holds the side parity of shard i of a blob.
+func (s shape) sidePath(name string, i int) string {
+	if s.k == 1 {
+		return "parity/" + name
+	}
+	return shardPath(name, s.k, s.m, i) + ".p"
+}
+
 // candidate is a drive that a blob may be put on.
 type candidate struct {
 	no   driveNo
@@ -117,15 +135,16 @@ type candidate struct {
 // widest that survives m losses and fits; with fewer drives than that it is as protected as it can be. turn rotates
 // the shards over the drives, so that reading is shared. It returns false if the blob fits nowhere.
 func choose(size int64, survive int, c []candidate, turn int) (placement, bool) {
-	p := placement{k: 1, parity: nowhere}
+	p := placement{k: 1}
 	c = c[:min(len(c), maxStripe)]
 	if size >= smallBlob && survive > 0 {
 		for n := len(c); n > survive+1; n-- {
 			k := n - survive
-			if need := (size + int64(k) - 1) / int64(k); c[n-1].free < need {
+			s := shape{size, k, survive, exclusiveOr}
+			if need := s.stripe() + s.sectors(0).parityLen(); c[n-1].free < need {
 				continue // the fullest of them has no room: narrower, without it
 			}
-			p.k, p.m = k, survive
+			p.k, p.m, p.side = k, survive, exclusiveOr
 			for i := range n {
 				p.holders = append(p.holders, c[(i+turn)%n].no)
 			}
@@ -145,10 +164,15 @@ func choose(size int64, survive int, c []candidate, turn int) (placement, bool) 
 		return p, false
 	}
 	p.m = len(p.holders) - 1
-	if len(p.holders) == 1 && size > 0 {
-		if side := sectorShape(size).parityLen(); c[0].free >= size+side {
-			p.parity = p.holders[0]
-		}
+	side := noSide
+	switch {
+	case len(p.holders) == 1 && size > 0:
+		side = reedSolomon
+	case size >= smallBlob:
+		side = exclusiveOr
+	}
+	if c[len(p.holders)-1].free >= size+sectorShape(size, side).parityLen() {
+		p.side = side
 	}
 	return p, true
 }

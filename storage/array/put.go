@@ -123,9 +123,9 @@ func (a *Array) insert(name string, size int64, place placement, table []byte) {
 	for _, h := range stale {
 		a.removals[h] = name
 	}
-	for _, h := range append(slices.Clone(f.files), f.side) {
-		delete(a.removals, h)
-		delete(a.damage, h)
+	for _, b := range f.all() {
+		delete(a.removals, b.h)
+		delete(a.damage, b.h)
 	}
 }
 
@@ -135,9 +135,9 @@ func (a *Array) retire(name string, r *pendingRecord) []holder {
 	var files []holder
 	for i := a.led.idx.get(name); i != 0; i = a.led.idx.entries[i].next {
 		f := a.fact(name, i)
-		for _, h := range append(slices.Clone(f.files), f.side) {
-			if h.m != nil {
-				files = append(files, h)
+		for _, b := range f.all() {
+			if b.h.m != nil {
+				files = append(files, b.h)
 			}
 		}
 		if p := a.held[i]; p != nil {
@@ -200,9 +200,11 @@ func (a *Array) spread(ctx context.Context, name string, p []byte, avoid map[dri
 	if avoid == nil {
 		avoid = make(map[driveNo]error)
 	}
-	room := a.scratch.get(0)
-	scratch := &room
-	defer func() { a.scratch.put(*scratch) }() // drives keep nothing of it once their Put returned
+	scratch := new([]byte)
+	if len(p) >= smallBlob { // a small one would leave a small buffer for the next large one
+		*scratch = a.scratch.get(0)
+		defer func() { a.scratch.put(*scratch) }() // drives keep nothing of it once their Put returned
+	}
 	written := make(map[holder]bool)
 	for {
 		place, err := a.plan(ctx, int64(len(p)), avoid)
@@ -292,45 +294,73 @@ func (a *Array) nobody(avoid map[driveNo]error) error {
 
 // parts cuts a blob into files. Parity shards lie in scratch.
 func (a *Array) parts(name string, p []byte, place placement, scratch *[]byte) ([]part, []byte, error) {
-	s := shape{int64(len(p)), place.k, place.m, place.parity != nowhere}
+	s := shape{int64(len(p)), place.k, place.m, place.side}
 	parts := a.partsOf(name, s, place)
+	room := newRoom(s, scratch)
+	var table []byte
+	shards := [][]byte{p}
 	if s.k > 1 {
-		if need := s.m * int(s.stripe()); cap(*scratch) < need {
-			*scratch = make([]byte, need, need+need/8) // packs differ a little in size: let the next one fit, too
-		}
+		shards = shards[:0]
 		parity := make([][]byte, s.m)
-		for i := range parity {
-			parity[i] = (*scratch)[:cap(*scratch)][i*int(s.stripe()):][:s.stripe()]
-		}
-		table, err := a.coders.encode(p, s, parity)
-		if err != nil {
-			return nil, nil, err
-		}
-		for i := range parts {
+		for i := range s.shards() {
 			if i < s.k {
-				parts[i].data = p[min(int64(i)*s.stripe(), s.size):][:s.shardLen(i)]
-			} else {
-				parts[i].data = parity[i-s.k]
+				shards = append(shards, p[min(int64(i)*s.stripe(), s.size):][:s.shardLen(i)])
+				continue
 			}
+			parity[i-s.k] = room.take(s.stripe())
+			shards = append(shards, parity[i-s.k])
 		}
-		return parts, table, nil
-	}
-	table := a.coders.sums(nil, p, blockSize)
-	for i := range place.holders {
-		parts[i].data = p
-	}
-	if s.side {
-		side, err := a.coders.encodeSide(p)
-		if err != nil {
+		var err error
+		if table, err = a.coders.encode(p, s, parity); err != nil {
 			return nil, nil, err
 		}
-		parts[len(place.holders)].data = side
-		table = a.coders.sums(table, side, sectorShape(s.size).block)
+	} else {
+		table = append(a.coders.sums(nil, p, blockSize), make([]byte, s.tableLen()-s.tableAt(1))...)
+	}
+	sides := make([][]byte, len(shards))
+	for i, data := range shards {
+		sec := s.sectors(i)
+		sides[i] = room.take(sec.parityLen())
+		if err := a.coders.encodeSide(data, sec, sides[i]); err != nil {
+			return nil, nil, err
+		}
+		a.coders.sums(table[:s.sideAt(i)], sides[i], sec.block) // they have their place in the table
+	}
+	for i := range parts {
+		shard := s.shardOf(i % len(place.holders))
+		parts[i].data = shards[shard]
+		if i >= len(place.holders) {
+			parts[i].data = sides[shard]
+		}
 	}
 	return parts, table, nil
 }
 
-// partsOf names the files of a blob, shards or copies first, then the side parity.
+// room hands out pieces of one buffer.
+type room struct{ free []byte }
+
+// newRoom makes sure that scratch has room for all that a blob has beside its own bytes.
+func newRoom(s shape, scratch *[]byte) room {
+	need := int64(0)
+	for i := range s.shards() {
+		if i >= s.k && s.k > 1 {
+			need += s.stripe()
+		}
+		need += s.sectors(i).parityLen()
+	}
+	if int64(cap(*scratch)) < need {
+		*scratch = make([]byte, need, need+need/8) // packs differ a little in size: let the next one fit, too
+	}
+	return room{(*scratch)[:cap(*scratch)]}
+}
+
+func (r *room) take(n int64) []byte {
+	p := r.free[:n:n]
+	r.free = r.free[n:]
+	return p
+}
+
+// partsOf names the files of a blob, shards or copies first, then their side parity.
 func (a *Array) partsOf(name string, s shape, place placement) []part {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
@@ -338,8 +368,11 @@ func (a *Array) partsOf(name string, s shape, place placement) []part {
 	for i, no := range place.holders {
 		parts = append(parts, part{no: no, m: a.member(no), path: s.path(name, i)})
 	}
-	if s.side {
-		parts = append(parts, part{no: place.parity, m: a.member(place.parity), path: parityPath(name)})
+	if s.side == noSide {
+		return parts
+	}
+	for i, no := range place.holders {
+		parts = append(parts, part{no: no, m: a.member(no), path: s.sidePath(name, i)})
 	}
 	return parts
 }
@@ -404,10 +437,9 @@ func (a *Array) discard(ctx context.Context, name string, files map[holder]bool)
 func (a *Array) claimed(name string) map[holder]bool {
 	c := make(map[holder]bool)
 	for _, f := range a.facts(name) {
-		for _, h := range f.files {
-			c[h] = true
+		for _, b := range f.all() {
+			c[b.h] = true
 		}
-		c[f.side] = true
 	}
 	return c
 }

@@ -123,9 +123,9 @@ func (r *repairer) blob(ctx context.Context, name string) error {
 		return err
 	}
 	var errs []error
-	for i, h := range append(slices.Clone(f.files), f.side) {
-		if r.isBad(f, i, h) {
-			if err := r.mend(ctx, f, table, i, h); err != nil {
+	for _, b := range f.all() {
+		if r.isBad(f, b) {
+			if err := r.mend(ctx, f, table, b); err != nil {
 				errs = append(errs, err)
 			}
 		}
@@ -136,8 +136,9 @@ func (r *repairer) blob(ctx context.Context, name string) error {
 	return r.protect(ctx, facts, table)
 }
 
-// isBad reports whether file i of a blob is on a drive that can be written, and missing or known to be damaged.
-func (r *repairer) isBad(f fact, i int, h holder) bool {
+// isBad reports whether a file of a blob is on a drive that can be written, and missing or known to be damaged.
+func (r *repairer) isBad(f fact, b blobFile) bool {
+	h := b.h
 	files := r.files[h.m]
 	if h.m == nil || files == nil || !h.m.up() {
 		return false
@@ -146,23 +147,13 @@ func (r *repairer) isBad(f fact, i int, h holder) bool {
 	defer r.a.mu.RUnlock()
 	size, ok := files[h.path]
 	_, damaged := r.a.damage[h]
-	return !ok || damaged || size != f.fileLen(i)
-}
-
-// fileLen is the length of file i; from len(files) on, of the side parity.
-func (f fact) fileLen(i int) int64 {
-	switch {
-	case i == len(f.files):
-		return sectorShape(f.size).parityLen()
-	case f.k == 1:
-		return f.size
-	}
-	return f.shardLen(i)
+	return !ok || damaged || size != f.fileLen(b)
 }
 
 // mend rewrites a file that is damaged or missing.
-func (r *repairer) mend(ctx context.Context, f fact, table []byte, i int, h holder) error {
-	data, err := r.content(ctx, f, table, i, h)
+func (r *repairer) mend(ctx context.Context, f fact, table []byte, b blobFile) error {
+	h := b.h
+	data, err := r.content(ctx, f, table, b)
 	if err != nil {
 		return err
 	}
@@ -170,14 +161,14 @@ func (r *repairer) mend(ctx context.Context, f fact, table []byte, i int, h hold
 	if there {
 		// Until the file has its name again, a whole copy lies beside it.
 		spare := holder{h.m, healPath(h.path)}
-		if err := r.write(ctx, f, table, i, spare, data); err != nil {
+		if err := r.write(ctx, f, table, b.at(spare), data); err != nil {
 			return err
 		}
 		if err := h.m.Store.Delete(ctx, h.path); err != nil && !errors.Is(err, storage.ErrNotExist) {
 			return err
 		}
 	}
-	if err := r.write(ctx, f, table, i, h, data); err != nil {
+	if err := r.write(ctx, f, table, b, data); err != nil {
 		return err
 	}
 	r.a.mu.Lock()
@@ -192,7 +183,8 @@ func (r *repairer) mend(ctx context.Context, f fact, table []byte, i int, h hold
 }
 
 // write puts a file on a drive, durably, and reads it back.
-func (r *repairer) write(ctx context.Context, f fact, table []byte, i int, h holder, data []byte) error {
+func (r *repairer) write(ctx context.Context, f fact, table []byte, b blobFile, data []byte) error {
+	h := b.h
 	if err := r.a.writeFile(ctx, h.m, h.path, data); err != nil {
 		return err
 	}
@@ -202,7 +194,7 @@ func (r *repairer) write(ctx context.Context, f fact, table []byte, i int, h hol
 			return err
 		}
 	}
-	if _, _, err := r.a.verifyFile(ctx, f, table, i, h, &r.buf); err != nil {
+	if _, _, err := r.a.verifyFile(ctx, f, table, b, &r.buf); err != nil {
 		return fmt.Errorf("read back: %w", err)
 	}
 	r.files[h.m][h.path] = int64(len(data))
@@ -210,32 +202,30 @@ func (r *repairer) write(ctx context.Context, f fact, table []byte, i int, h hol
 	return nil
 }
 
-// content computes what file i of a blob holds, from whatever is good.
-func (r *repairer) content(ctx context.Context, f fact, table []byte, i int, h holder) ([]byte, error) {
+// content computes what a file of a blob holds, from whatever is good.
+func (r *repairer) content(ctx context.Context, f fact, table []byte, b blobFile) ([]byte, error) {
 	a := r.a
-	if i == len(f.files) {
-		p, err := r.whole(ctx, f, table)
-		if err != nil {
-			return nil, err
-		}
-		return a.coders.encodeSide(p)
-	}
-	shard := i
-	if f.k == 1 {
-		shard = 0
-	}
+	shard := f.shardOf(b.i)
 	data, err := r.shard(ctx, f, table, shard)
+	if err == nil && b.side {
+		sec := f.sectors(shard)
+		side := make([]byte, sec.parityLen())
+		return side, a.coders.encodeSide(data, sec, side)
+	}
 	if err == nil || ctx.Err() != nil {
 		return data, err
 	}
-	spare := holder{h.m, healPath(h.path)}
-	if size, ok := r.files[h.m][spare.path]; ok && size == f.fileLen(i) { // of a repair that was interrupted
-		if _, _, verr := a.verifyFile(ctx, f, table, i, spare, &r.buf); verr == nil {
-			return storage.ReadAll(ctx, h.m.Store, spare.path, size)
+	spare := b.at(holder{b.h.m, healPath(b.h.path)})
+	if size, ok := r.files[b.h.m][spare.h.path]; ok && size == f.fileLen(b) { // of a repair that was interrupted
+		if _, _, verr := a.verifyFile(ctx, f, table, spare, &r.buf); verr == nil {
+			return storage.ReadAll(ctx, b.h.m.Store, spare.h.path, size)
 		}
 	}
 	return nil, err
 }
+
+// at is the same file in another place.
+func (b blobFile) at(h holder) blobFile { return blobFile{b.i, b.side, h} }
 
 // shard reads or computes a whole shard.
 func (r *repairer) shard(ctx context.Context, f fact, table []byte, shard int) ([]byte, error) {
@@ -276,11 +266,10 @@ func (r *repairer) protect(ctx context.Context, facts []fact, table []byte) erro
 			gone = append(gone, i)
 		}
 	}
-	parityGone := f.shape.side && !a.known(f.place.parity)
 	a.mu.RUnlock()
 	switch {
 	case f.k == 1:
-		return r.copies(ctx, facts, table, gone, parityGone, survive, room)
+		return r.copies(ctx, facts, table, gone, survive, room)
 	case len(gone) == 0 && f.m >= survive:
 		if len(facts) > 1 {
 			a.insert(f.name, f.size, f.place, table)
@@ -306,7 +295,7 @@ func (r *repairer) room(f fact) []*member {
 }
 
 // copies adds whole copies until there are enough, and forgets those that are gone.
-func (r *repairer) copies(ctx context.Context, facts []fact, table []byte, gone []int, parityGone bool, survive int, room []*member) error {
+func (r *repairer) copies(ctx context.Context, facts []fact, table []byte, gone []int, survive int, room []*member) error {
 	a, f := r.a, facts[0]
 	place := f.place
 	place.holders = nil
@@ -330,7 +319,7 @@ func (r *repairer) copies(ctx context.Context, facts []fact, table []byte, gone 
 				return err
 			}
 		}
-		if err := r.write(ctx, f, table, 0, holder{m, wholePath(f.name)}, p); err != nil {
+		if err := r.copyTo(ctx, f, table, m, p); err != nil {
 			if ctx.Err() != nil {
 				return err
 			}
@@ -345,15 +334,36 @@ func (r *repairer) copies(ctx context.Context, facts []fact, table []byte, gone 
 	if len(place.holders) == 0 {
 		return fmt.Errorf("%s: no drive takes it: %w", f.name, storage.ErrUnavailable)
 	}
-	if parityGone || len(facts) > 1 && facts[1].shape.side != f.shape.side {
-		place.parity = nowhere
-		table = table[:4*blocks(f.size)]
+	if f.size < smallBlob && len(place.holders) > 1 { // it was alone before
+		place.side = noSide
+		table = table[:f.tableAt(1)]
 	}
 	place.m = len(place.holders) - 1
 	if place.key() != f.place.key() || len(facts) > 1 {
 		a.insert(f.name, f.size, place, table)
 	}
 	return nil
+}
+
+// copyTo puts a whole copy, and its side parity if the others have it, on a drive.
+func (r *repairer) copyTo(ctx context.Context, f fact, table []byte, m *member, p []byte) error {
+	if err := r.write(ctx, f, table, blobFile{h: holder{m, wholePath(f.name)}}, p); err != nil {
+		return err
+	}
+	return r.sideTo(ctx, f, table, 0, m, p)
+}
+
+// sideTo puts the side parity of file i on a drive, if the blob has any.
+func (r *repairer) sideTo(ctx context.Context, f fact, table []byte, i int, m *member, data []byte) error {
+	sec := f.sectors(f.shardOf(i))
+	if sec.groups == 0 {
+		return nil
+	}
+	side := make([]byte, sec.parityLen())
+	if err := r.a.coders.encodeSide(data, sec, side); err != nil {
+		return err
+	}
+	return r.write(ctx, f, table, blobFile{i, true, holder{m, f.sidePath(f.name, i)}}, side)
 }
 
 // relocate computes shards that no drive holds and puts them on drives that hold none of the blob.
@@ -366,7 +376,10 @@ func (r *repairer) relocate(ctx context.Context, f fact, table []byte, gone []in
 			return err
 		}
 		m := room[n]
-		if err := r.write(ctx, f, table, i, holder{m, f.path(f.name, i)}, data); err != nil {
+		if err := r.write(ctx, f, table, blobFile{i, false, holder{m, f.path(f.name, i)}}, data); err != nil {
+			return err
+		}
+		if err := r.sideTo(ctx, f, table, i, m, data); err != nil {
 			return err
 		}
 		r.a.mu.RLock()
@@ -397,12 +410,13 @@ func (r *repairer) restripe(ctx context.Context, f fact, table []byte, gone, sur
 	if err != nil {
 		return err
 	}
-	fresh := fact{name: f.name, shape: shape{f.size, place.k, place.m, place.parity != nowhere}, files: make([]holder, len(place.holders))}
+	fresh := fact{name: f.name, shape: shape{f.size, place.k, place.m, place.side}}
 	for i, part := range a.partsOf(f.name, fresh.shape, place) {
 		if part.m == nil {
 			return storage.ErrUnavailable
 		}
-		if _, _, err := a.verifyFile(ctx, fresh, table, i, holder{part.m, part.path}, &r.buf); err != nil {
+		b := blobFile{i % len(place.holders), i >= len(place.holders), holder{part.m, part.path}}
+		if _, _, err := a.verifyFile(ctx, fresh, table, b, &r.buf); err != nil {
 			return fmt.Errorf("read back: %w", err)
 		}
 	}
@@ -494,7 +508,7 @@ func blobOf(file string) (name string, ok bool) {
 	if name, ok = strings.CutPrefix(file, "parity/"); ok {
 		return name, checkName("repair", name) == nil
 	}
-	name, ok = strings.CutPrefix(file, "shards/")
+	name, ok = strings.CutPrefix(strings.TrimSuffix(file, ".p"), "shards/")
 	for range 3 {
 		i := strings.LastIndexByte(name, '.')
 		if !ok || i < 0 || strings.Trim(name[i+1:], "0123456789") != "" {

@@ -3,7 +3,6 @@ package array
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"phonebackupbox/storage"
 )
@@ -27,11 +26,11 @@ func (a *Array) Reread(ctx context.Context, name string) error {
 		if err != nil {
 			continue
 		}
-		for i, h := range append(slices.Clone(f.files), f.side) {
-			if h.m == nil { // away, or there is none
+		for _, b := range f.all() {
+			if b.h.m == nil { // away
 				continue
 			}
-			_, _, err := a.verifyFile(ctx, f, table, i, h, &buf)
+			_, _, err := a.verifyFile(ctx, f, table, b, &buf)
 			whole = whole && err == nil
 		}
 	}

@@ -96,16 +96,16 @@ func (s *driveScrub) all(ctx context.Context, names []string) error {
 	s.ledger(ctx)
 	for _, name := range names {
 		for _, f := range s.a.facts(name) {
-			for i, h := range append(slices.Clone(f.files), f.side) {
-				if h.m != s.m {
+			for _, b := range f.all() {
+				if b.h.m != s.m {
 					continue
 				}
 				table, err := s.a.table(ctx, f)
 				if err != nil {
-					s.found(f.name, h, err)
+					s.found(f.name, b.h, err)
 					continue
 				}
-				if err := s.file(ctx, f, table, i, h); err != nil {
+				if err := s.file(ctx, f, table, b); err != nil {
 					return err
 				}
 			}
@@ -128,9 +128,9 @@ func (s *driveScrub) found(name string, h holder, err error) {
 }
 
 // file verifies one file. It returns an error only if the drive is gone.
-func (s *driveScrub) file(ctx context.Context, f fact, table []byte, i int, h holder) error {
+func (s *driveScrub) file(ctx context.Context, f fact, table []byte, b blobFile) error {
 	s.report.Files++
-	blocks, size, err := s.a.verifyFile(ctx, f, table, i, h, &s.buf)
+	blocks, size, err := s.a.verifyFile(ctx, f, table, b, &s.buf)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -140,47 +140,38 @@ func (s *driveScrub) file(ctx context.Context, f fact, table []byte, i int, h ho
 	if err == nil {
 		return nil
 	}
-	if _, serr := h.m.Store.Stat(ctx, h.path); errors.Is(serr, storage.ErrUnavailable) {
+	if _, serr := b.h.m.Store.Stat(ctx, b.h.path); errors.Is(serr, storage.ErrUnavailable) {
 		return serr
 	}
-	s.found(f.name, h, err)
+	s.found(f.name, b.h, err)
 	return nil
 }
 
-// verifyFile reads file i of a blob (from len(f.files) on, the side parity) and compares its length and checksums. It
-// returns how many blocks are bad and how many bytes the file should have. buf is room to read into.
-func (a *Array) verifyFile(ctx context.Context, f fact, table []byte, i int, h holder, buf *[]byte) (bad int, size int64, err error) {
-	shard := i
-	switch {
-	case i == len(f.files):
-		s := sectorShape(f.size)
-		// The side file's blocks are like those of a shard of its own.
-		f = fact{name: f.name, shape: shape{size: s.parityLen(), k: 1}}
-		if s.block < blockSize {
-			return a.verifySmallSide(ctx, s, table, h)
-		}
-		table = table[4*s.data:]
-		shard = 0
-	case f.k == 1:
-		shard = 0
-	}
-	size = f.shardLen(shard)
+// verifyFile reads a file of a blob and compares its length and checksums. It returns how many blocks are bad and how
+// many bytes the file should have. buf is room to read into.
+func (a *Array) verifyFile(ctx context.Context, f fact, table []byte, b blobFile, buf *[]byte) (bad int, size int64, err error) {
+	size = f.fileLen(b)
 	if need := min(size, pieceBlocks*blockSize); int64(cap(*buf)) < need {
 		*buf = make([]byte, need)
 	}
-	info, err := h.m.Store.Stat(ctx, h.path)
+	info, err := b.h.m.Store.Stat(ctx, b.h.path)
 	if err == nil && info.Size != size {
-		err = fmt.Errorf("%s has %d bytes and not %d: %w", h.path, info.Size, size, storage.ErrCorrupt)
+		err = fmt.Errorf("%s has %d bytes and not %d: %w", b.h.path, info.Size, size, storage.ErrCorrupt)
 	}
 	if err != nil {
-		a.noteDamage(ctx, h, err)
+		a.noteDamage(ctx, b.h, err)
 		if errors.Is(err, storage.ErrNotExist) {
 			return 0, size, err
 		}
 	}
+	shard := f.shardOf(b.i)
+	if b.side {
+		n, serr := a.verifySide(ctx, b.h, f.sectors(shard), table[f.sideAt(shard):])
+		return n, size, cmp.Or(err, serr)
+	}
 	for first := 0; first < blocks(size); first += pieceBlocks {
 		n := min(pieceBlocks, blocks(size)-first)
-		_, good, berr := a.readBlocks(ctx, f, table, shardSource{shard, h}, first, n, *buf)
+		_, good, berr := a.readBlocks(ctx, f, table, shardSource{shard, b.h}, first, n, *buf)
 		if ctx.Err() != nil {
 			return bad, size, ctx.Err()
 		}
@@ -194,20 +185,18 @@ func (a *Array) verifyFile(ctx context.Context, f fact, table []byte, i int, h h
 	return bad, size, err
 }
 
-// verifySmallSide verifies the side parity of a blob of less than a block: one block as long as the blob.
-func (a *Array) verifySmallSide(ctx context.Context, s sectors, table []byte, h holder) (bad int, size int64, err error) {
-	info, err := h.m.Store.Stat(ctx, h.path)
-	if err == nil && info.Size != s.parityLen() {
-		err = fmt.Errorf("%s has %d bytes and not %d: %w", h.path, info.Size, s.parityLen(), storage.ErrCorrupt)
+// verifySide verifies a file of side parity, block by block.
+func (a *Array) verifySide(ctx context.Context, h holder, s sectors, sums []byte) (bad int, err error) {
+	for i := range s.parityBlocks() {
+		if _, berr := a.readSide(ctx, h, s, i, sumAt(sums, i)); berr != nil {
+			if ctx.Err() != nil {
+				return bad, ctx.Err()
+			}
+			bad++
+			err = cmp.Or(err, berr)
+		}
 	}
-	if err != nil {
-		a.noteDamage(ctx, h, err)
-		return 0, s.parityLen(), err
-	}
-	if _, err := a.readSide(ctx, h, s, 0, sumAt(table[4*s.data:], 0)); err != nil {
-		return 1, s.parityLen(), err
-	}
-	return 0, s.parityLen(), nil
+	return bad, err
 }
 
 // ledger verifies this drive's copies of the ledger's segments.

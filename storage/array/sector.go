@@ -7,29 +7,49 @@ import (
 	"phonebackupbox/storage"
 )
 
-// Parity against bad sectors, for blobs of which there is one copy: the blob's own blocks are the data shards, and a
-// file beside it holds parity blocks, one for sixteen. Blocks take turns over the groups, so that a damaged run of
-// neighbours is shared by all groups.
+// Parity against bad sectors: the blocks of a copy or shard are the data, and a file beside it on the same drive holds
+// parity blocks, one for sixteen. Blocks take turns over the groups, so that a damaged run of neighbours is shared by all
+// groups. It is what stands between a drive with a few bad sectors and loss when the other drives are dead.
+
+// sideKind is how the parity against bad sectors is made. The numbers are part of the format.
+type sideKind uint8
 
 const (
-	// groupBlocks is the most data blocks of a group. Larger groups mend more scattered damage and cost more to
-	// compute: each byte goes into every parity block of its group.
-	groupBlocks = 64
-	// sideShare is how many data blocks there are to a parity block.
-	sideShare = 16
+	noSide sideKind = 0
+	// exclusiveOr mends one bad block in each group of sixteen. It costs next to nothing: it is for blobs that other
+	// drives protect as well.
+	exclusiveOr sideKind = 1
+	// reedSolomon mends any four bad blocks in each group of 64, so more scattered damage. Each byte goes into four
+	// parity blocks: it is for the only copy.
+	reedSolomon sideKind = 2
 )
 
-// sectors describes the side parity of a blob.
+// sideShare is how many data blocks there are to a parity block.
+const sideShare = 16
+
+// groupBlocks is the most data blocks of a group.
+func (k sideKind) groupBlocks() int {
+	if k == reedSolomon {
+		return 64
+	}
+	return sideShare
+}
+
+// sectors describes the side parity of a shard or copy.
 type sectors struct {
-	size   int64 // of the blob, bytes
-	block  int   // bytes: blockSize, or all of a smaller blob
+	size   int64 // of what is protected, bytes
+	block  int   // bytes: blockSize, or all of something smaller
 	data   int   // blocks
 	groups int
 }
 
-func sectorShape(size int64) sectors {
-	n := blocks(size)
-	return sectors{size: size, block: int(min(size, blockSize)), data: n, groups: (n + groupBlocks - 1) / groupBlocks}
+// sectorShape describes the side parity of size bytes; without any, it has no groups.
+func sectorShape(size int64, kind sideKind) sectors {
+	s := sectors{size: size, block: int(min(size, blockSize)), data: blocks(size)}
+	if kind != noSide {
+		s.groups = (s.data + kind.groupBlocks() - 1) / kind.groupBlocks()
+	}
+	return s
 }
 
 // members is how many data blocks group g has: those whose number leaves g when divided by groups.
@@ -55,12 +75,10 @@ func (s sectors) parityLen() int64 { return int64(s.parityBlocks()) * int64(s.bl
 // blockLen is how many bytes data block b has.
 func (s sectors) blockLen(b int) int { return int(min(int64(s.block), s.size-int64(b)*blockSize)) }
 
-// encodeSide computes the side file of a blob.
-func (c *coders) encodeSide(p []byte) ([]byte, error) {
-	s := sectorShape(int64(len(p)))
-	side := make([]byte, s.parityLen())
+// encodeSide computes the side file of a shard or copy into side, which is as long as that has to be.
+func (c *coders) encodeSide(p []byte, s sectors, side []byte) error {
 	for g := range s.groups {
-		group := make([][]byte, 0, groupBlocks+groupBlocks/sideShare)
+		group := make([][]byte, 0, s.members(g)+s.parityOf(g))
 		for b := g; b < s.data; b += s.groups {
 			block := p[b*blockSize:][:s.blockLen(b)]
 			if len(block) < s.block {
@@ -73,16 +91,16 @@ func (c *coders) encodeSide(p []byte) ([]byte, error) {
 		}
 		e, err := c.get(s.members(g), s.parityOf(g))
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if err := e.Encode(group); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return side, nil
+	return nil
 }
 
-// rebuildSide computes data block want of a blob from the good blocks of its group. read returns data block b, or,
+// rebuildSide computes data block want of a shard or copy from the good blocks of its group. read returns data block b, or,
 // from s.data on, a block of the side file, verified, or an error.
 func (c *coders) rebuildSide(s sectors, want int, read func(b int) ([]byte, error)) ([]byte, error) {
 	g := want % s.groups

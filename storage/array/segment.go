@@ -19,7 +19,7 @@ var errSegment = errors.New("damaged ledger segment")
 
 const (
 	segmentMagic   = "PBBLEDG\n"
-	segmentVersion = 1
+	segmentVersion = 2
 	headerLen      = 104 // bytes
 	flagCheckpoint = 1
 
@@ -121,7 +121,7 @@ type record struct {
 }
 
 func (r record) shape() shape {
-	return shape{r.size, r.place.k, r.place.m, r.place.parity != nowhere}
+	return shape{r.size, r.place.k, r.place.m, r.place.side}
 }
 
 // encode writes a segment: header, facts, tables. It sets hash, tablesAt and tablesLen.
@@ -190,7 +190,7 @@ func (r record) append(b []byte) []byte {
 	case factRecord:
 		b = appendName(b, r.name)
 		b = binary.AppendUvarint(b, uint64(r.size))
-		b = append(b, byte(r.place.k), byte(r.place.m), r.place.parity, byte(len(r.place.holders)))
+		b = append(b, byte(r.place.k), byte(r.place.m), byte(r.place.side), byte(len(r.place.holders)))
 		b = append(b, r.place.holders...)
 		b = binary.AppendUvarint(b, uint64(r.source))
 		b = binary.AppendUvarint(b, uint64(r.off))
@@ -345,7 +345,7 @@ func (s *segment) readFact(r *reader, rec *record) {
 	rec.name = r.name()
 	rec.size = int64(r.uvarint(maxSize))
 	p := &rec.place
-	p.k, p.m, p.parity = int(r.byte()), int(r.byte()), r.byte()
+	p.k, p.m, p.side = int(r.byte()), int(r.byte()), sideKind(r.byte())
 	p.holders = bytes.Clone(r.bytes(int(r.byte())))
 	rec.source = int(r.uvarint(uint64(len(s.sources))))
 	rec.off = uint32(r.uvarint(storage.MaxBlob))
@@ -358,10 +358,10 @@ func (s *segment) readFact(r *reader, rec *record) {
 		r.bad = r.bad || !known(h)
 	}
 	switch {
-	case !known(p.parity) || p.k < 1 || p.k+p.m > 250,
+	case p.side > reedSolomon || p.k < 1 || p.k+p.m > 250,
 		p.k == 1 && len(p.holders) == 0,
-		p.k > 1 && (len(p.holders) != p.k+p.m || p.parity != nowhere || rec.size < int64(p.k)*int64(p.k)),
-		p.parity != nowhere && rec.size == 0,
+		p.k > 1 && (len(p.holders) != p.k+p.m || rec.size < int64(p.k)*int64(p.k)),
+		p.side != noSide && rec.size == 0,
 		rec.source == 0 && int64(rec.off)+int64(rec.shape().tableLen()) > s.tablesLen:
 		r.bad = true
 	}

@@ -25,9 +25,9 @@ func sampleSegment() *segment {
 		{kind: surviveRecord, survive: 2},
 		{kind: driveRecord, id: "a", label: "disk A"},
 		{kind: driveRecord, id: "b", label: "disk B", removed: true},
-		{kind: factRecord, name: "data/01/" + hash, size: 131073, place: placement{k: 2, m: 1, holders: []driveNo{0, nowhere, 2}, parity: nowhere}, sum: c.sum(s.tables)},
-		{kind: factRecord, name: "keys/" + hash, size: 5, place: placement{k: 1, holders: []driveNo{1}, parity: 1}, source: 1, off: 99, sum: 3},
-		{kind: factRecord, name: "config", size: 0, place: placement{k: 1, m: 1, holders: []driveNo{0, 1}, parity: nowhere}, off: 20},
+		{kind: factRecord, name: "data/01/" + hash, size: 131073, place: placement{k: 2, m: 1, holders: []driveNo{0, nowhere, 2}}, sum: c.sum(s.tables)},
+		{kind: factRecord, name: "keys/" + hash, size: 5, place: placement{k: 1, holders: []driveNo{1}, side: reedSolomon}, source: 1, off: 99, sum: 3},
+		{kind: factRecord, name: "config", size: 0, place: placement{k: 1, m: 1, holders: []driveNo{0, 1}}, off: 20},
 		{kind: tombstoneRecord, name: "resume/x"},
 	}
 	return s

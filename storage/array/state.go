@@ -105,7 +105,6 @@ func (v *view) apply(t *tables, s *segment) {
 			for i, h := range r.place.holders {
 				p.holders[i] = nos[h]
 			}
-			p.parity = nos[r.place.parity]
 			e.place = t.place(p)
 			if s.id.folded && r.name == last {
 				v.idx.set(r.name, append(v.idx.chain(r.name), e)...)
@@ -157,7 +156,7 @@ func (t *tables) merge(es []entry, e entry) ([]entry, bool) {
 			return es, false
 		}
 		p, q := t.places[mine.place], t.places[e.place]
-		if p.k == 1 && q.k == 1 && p.parity == q.parity {
+		if p.k == 1 && q.k == 1 && p.side == q.side {
 			p.holders = slices.Clone(p.holders)
 			for _, h := range q.holders {
 				if !slices.Contains(p.holders, h) {

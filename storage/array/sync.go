@@ -204,10 +204,6 @@ func (r *pendingRecord) degrade(ok func(driveNo) bool) bool {
 		p.holders = slices.DeleteFunc(p.holders, func(no driveNo) bool { return !ok(no) })
 		p.m = max(len(p.holders)-1, 0)
 	}
-	if p.parity != nowhere && !ok(p.parity) {
-		p.parity = nowhere
-		r.table = r.table[:4*blocks(r.size)]
-	}
 	changed := p.key() != r.place.key()
 	r.place = p
 	return changed
@@ -264,7 +260,6 @@ func (s *segment) place(t *tables, p placement, drives map[driveNo]driveNo) plac
 	for i, no := range p.holders {
 		p.holders[i] = translate(no)
 	}
-	p.parity = translate(p.parity)
 	return p
 }
 
