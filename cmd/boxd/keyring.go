@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
+	"phonebackupbox/storage/array"
+	"phonebackupbox/storage/drive"
 	"phonebackupbox/storage/vault"
 )
 
@@ -135,13 +138,51 @@ func keyRemoveCommand(flags *pflag.FlagSet) action {
 	return f.on(writing, check, func(ctx context.Context, c *call, r *rack, args []string) error {
 		id, err := r.findKey(ctx, args[0])
 		if err == nil {
-			err = r.vault.RemoveKey(ctx, id)
+			err = r.removeKey(ctx, id)
 		}
 		if err != nil {
 			return keyringError(err)
 		}
 		return c.print(keyResult{Removed: id}, func(w io.Writer) { fmt.Fprintf(w, "key %s is removed\n%s", short(id), onlyFuture) })
 	})
+}
+
+// removeKey removes a key and notes which drives are away and may bring it back.
+func (r *rack) removeKey(ctx context.Context, id string) error {
+	h, err := r.array.Health(ctx)
+	if err != nil {
+		return err
+	}
+	var away []string
+	for _, d := range h.Drives {
+		if d.State != array.Attached {
+			away = append(away, d.ID)
+		}
+	}
+	return r.vault.RemoveKey(ctx, id, away...)
+}
+
+// heldKeys tells in words which drives hold, or may hold, the file of a removed key.
+func (r *rack) heldKeys(ctx context.Context, h array.Health) ([]string, error) {
+	removed, err := r.vault.RemovedKeys(ctx)
+	if err != nil {
+		return nil, err
+	}
+	held := []string{}
+	for _, k := range removed {
+		for _, d := range h.Drives {
+			switch i := slices.IndexFunc(r.drives, func(at *drive.Drive) bool { return at.ID() == d.ID }); {
+			case i >= 0:
+				if _, err := r.drives[i].Stat(ctx, "vault/keys/"+k.Key); err == nil {
+					held = append(held, fmt.Sprintf("drive %s still holds key %s, which was removed: run boxd vault repair", d.Label, short(k.Key)))
+				}
+			case d.State == array.Away && slices.Contains(k.Away, d.ID):
+				held = append(held, fmt.Sprintf("drive %s was away when key %s was removed: attach it once, and run boxd vault repair", d.Label, short(k.Key)))
+			}
+		}
+	}
+	slices.Sort(held)
+	return slices.Compact(held), nil
 }
 
 // findKey finds the one key whose ID begins with ref.
@@ -266,7 +307,7 @@ func (f *vaultFlags) dropOld(ctx context.Context, words string) (added, removed 
 		return "", "", err
 	}
 	if removed != "" {
-		err = r.vault.RemoveKey(ctx, removed)
+		err = r.removeKey(ctx, removed)
 	}
 	return r.vault.KeyID(), removed, err
 }

@@ -20,9 +20,12 @@ const cherry = "Kirschbaum auf dem Dach 1987"
 type keysJSON struct{ Keys []vault.Key }
 
 // keyOf is the ID of the key that a key file opens.
-func (s site) keyOf(t *testing.T, file string) string {
+func (s site) keyOf(t *testing.T, file string) string { return s.keyOfOn(t, file, 0) }
+
+// keyOfOn is keyOf, asked of one drive.
+func (s site) keyOfOn(t *testing.T, file string, i int) string {
 	t.Helper()
-	out, _ := must(t, exitOK, append([]string{"key", "check", "--json", "--key-file", file}, s.flags(-1)[2:]...)...)
+	out, _ := must(t, exitOK, "key", "check", "--json", "--key-file", file, "--drive", s.drives[i])
 	for _, k := range decode[keysJSON](t, out).Keys {
 		if k.InUse {
 			return k.ID
@@ -200,7 +203,7 @@ func (s site) holders(t *testing.T, id string) (list []string) {
 // TestRemovedKeysStayRemoved removes a key while a drive is away, which is used apart on another box meanwhile in the second
 // run. When the drive comes back, the key does not.
 func TestRemovedKeysStayRemoved(t *testing.T) {
-	for _, apart := range []bool{false} {
+	for _, apart := range []bool{false, true} {
 		t.Run(fmt.Sprintf("apart=%v", apart), func(t *testing.T) {
 			s := newSite(t, 3, 1)
 			phone := filepath.Join(s.dir, "phone")
@@ -211,6 +214,9 @@ func TestRemovedKeysStayRemoved(t *testing.T) {
 			file := s.addPassphrase(t)
 			id := s.keyOf(t, file)
 			must(t, exitOK, s.without(2, "key", "remove", id)...)
+			if out, _ := must(t, exitIncomplete, s.without(2, "vault", "status")...); !strings.Contains(out, "drive drive2 was away when key "+id[:8]+" was removed: attach it once") {
+				t.Errorf("status says nothing of the drive that is away:\n%s", out)
+			}
 			if apart {
 				writeFile(t, filepath.Join(phone, "b"), []byte("b"), time.Now())
 				code, out, errs := boxd(t, "backup", "folder:"+phone, "--key-file", file, "--drive", s.drives[2])
@@ -225,6 +231,9 @@ func TestRemovedKeysStayRemoved(t *testing.T) {
 				}
 			}
 			opens("before anything was written,")
+			if _, out, _ := boxd(t, s.with("vault", "status")...); !strings.Contains(out, "drive drive2 still holds key "+id[:8]) {
+				t.Errorf("status says nothing of the drive that came back:\n%s", out)
+			}
 			writeFile(t, filepath.Join(phone, "c"), []byte("c"), time.Now())
 			boxd(t, s.with("backup", "folder:"+phone)...) // perhaps 3: repair comes next
 			opens("after a backup")
@@ -233,6 +242,38 @@ func TestRemovedKeysStayRemoved(t *testing.T) {
 			if at := s.holders(t, id); len(at) > 0 {
 				t.Errorf("the key still lies in %v", at)
 			}
+			if out, _ := must(t, exitOK, s.with("vault", "status")...); strings.Contains(out, id[:8]) {
+				t.Errorf("status still speaks of the key:\n%s", out)
+			}
 		})
+	}
+}
+
+// TestTwoBoxesRemoveEachOthersKeys uses drives apart: each half removes the key that the other half keeps. Put together,
+// the vault still opens.
+func TestTwoBoxesRemoveEachOthersKeys(t *testing.T) {
+	s := newSite(t, 2, 1)
+	phone := filepath.Join(s.dir, "phone")
+	if err := os.Mkdir(phone, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, filepath.Join(phone, "a"), []byte("a"), time.Now())
+	file := s.addPassphrase(t)
+	must(t, exitOK, "key", "remove", s.keyOf(t, file), "--key-file", s.key, "--drive", s.drives[0])
+	must(t, exitOK, "key", "remove", s.keyOfOn(t, s.key, 1), "--key-file", file, "--drive", s.drives[1])
+	both := s.flags(-1)[2:]
+	for range 2 {
+		for _, key := range []string{s.key, file} {
+			boxd(t, append([]string{"backup", "folder:" + phone, "--key-file", key}, both...)...)
+		}
+	}
+	opened := 0
+	for _, key := range []string{s.key, file} {
+		if code, _, _ := boxd(t, append([]string{"key", "check", "--key-file", key}, both...)...); code == exitOK {
+			opened++
+		}
+	}
+	if opened == 0 {
+		t.Error("nobody opens this vault any more")
 	}
 }

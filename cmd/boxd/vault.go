@@ -147,7 +147,11 @@ func vaultStatusCommand(flags *pflag.FlagSet) action {
 		if err != nil {
 			return err
 		}
-		res := statusResult{Vault: r.vault.ID(), Verdict: verdict(h), Survives: survives(h), Snapshots: len(snaps), WordsOut: out || r.passphrase, Health: h}
+		held, err := r.heldKeys(ctx, h)
+		if err != nil {
+			return err
+		}
+		res := statusResult{Vault: r.vault.ID(), Verdict: verdict(h), Survives: survives(h), Snapshots: len(snaps), WordsOut: out || r.passphrase, HeldKeys: held, Health: h}
 		if err := c.print(res, res.text); err != nil {
 			return err
 		}
@@ -161,6 +165,7 @@ type statusResult struct {
 	Survives  int          `json:"survives"` // drives that may die now without loss, those away counted as dead; -1: something cannot be read now
 	Snapshots int          `json:"snapshots"`
 	WordsOut  bool         `json:"words_out"` // the words are on a key stick or on paper: the box is not the only one to have them
+	HeldKeys  []string     `json:"held_keys"` // drives that hold, or may hold, a removed key, in words
 	Health    array.Health `json:"health"`
 }
 
@@ -244,6 +249,9 @@ func (res statusResult) text(w io.Writer) {
 	}
 	for _, name := range h.Lost {
 		fmt.Fprintf(w, "  ! lost: %s\n", name)
+	}
+	for _, held := range res.HeldKeys {
+		fmt.Fprintf(w, "  ! %s\n", printable(held))
 	}
 	if !res.WordsOut {
 		fmt.Fprint(w, "  ! the 24 words are not safe yet: without them and the key file, everything is lost.\n"+

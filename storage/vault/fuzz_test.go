@@ -190,3 +190,13 @@ func FuzzDocument(f *testing.F) {
 		}
 	})
 }
+
+func FuzzRemoved(f *testing.F) {
+	f.Add([]byte(`{"key":"` + strings.Repeat("0a", 32) + `","away":["x"]}`))
+	f.Fuzz(func(t *testing.T, p []byte) {
+		r, err := parseRemoved(p)
+		if damagedOrNil(t, err) && len(r.Key) != 64 {
+			t.Errorf("key %q", r.Key)
+		}
+	})
+}

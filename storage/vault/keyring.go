@@ -156,8 +156,9 @@ func (v *Vault) tryKey(ctx context.Context, id, password string) error {
 
 // RemoveKey removes a key for good, durably when it returns nil. The key that opened the vault stays, so that there is always
 // one whose password somebody knows. Removing ends future use only: whoever knew the password and has a copy of a drive
-// from before has the master key.
-func (v *Vault) RemoveKey(ctx context.Context, id string) error {
+// from before has the master key. away are the IDs of drives that are not there and may hold the key; RemovedKeys tells
+// them later.
+func (v *Vault) RemoveKey(ctx context.Context, id string, away ...string) error {
 	name := "keys/" + id
 	switch {
 	case v.o.ReadOnly:
@@ -172,10 +173,16 @@ func (v *Vault) RemoveKey(ctx context.Context, id string) error {
 	if _, err := readKeyFile(ctx, v.s, "keys/"+v.keyID); err != nil {
 		return fmt.Errorf("vault: remove key %.8s: the key in use: %w", id, err)
 	}
+	switch _, err := v.s.Stat(ctx, name); {
+	case errors.Is(err, storage.ErrNotExist):
+		return fmt.Errorf("vault: remove key %.8s: %w", id, ErrNoKey)
+	case err != nil:
+		return fmt.Errorf("vault: remove key %.8s: %w", id, err)
+	}
+	if err := v.noteRemoved(ctx, RemovedKey{Key: id, Away: away}); err != nil {
+		return fmt.Errorf("vault: remove key %.8s: %w", id, err)
+	}
 	if err := v.s.Delete(ctx, name); err != nil {
-		if errors.Is(err, storage.ErrNotExist) {
-			err = ErrNoKey
-		}
 		return fmt.Errorf("vault: remove key %.8s: %w", id, err)
 	}
 	if err := v.s.Sync(ctx); err != nil {

@@ -64,6 +64,9 @@ func (v *Vault) Prune(ctx context.Context, o PruneOptions) (PruneReport, error) 
 		return PruneReport{}, fmt.Errorf("vault: prune: %w", err)
 	}
 	defer v.release()
+	if !o.DryRun {
+		v.dropReturned(ctx)
+	}
 	p := &pruner{v: v, o: o}
 	if err := p.run(ctx); err != nil {
 		return p.report, fmt.Errorf("vault: prune: %w", err)

@@ -128,6 +128,7 @@ func (t *Tree) begin(ctx context.Context) error {
 	if err := t.v.findUnindexed(ctx); err != nil {
 		return err
 	}
+	t.v.dropReturned(ctx)
 	last, ok, err := t.v.lastOf(ctx, t.phone.ID)
 	if err != nil {
 		return err

@@ -145,6 +145,9 @@ func Open(ctx context.Context, s storage.Store, password string, o Options) (*Va
 	if v.cfg, err = parseConfig(p); err != nil {
 		return nil, err
 	}
+	if err := v.checkNotRemoved(ctx); err != nil {
+		return nil, err
+	}
 	if err := v.loadIndexes(ctx); err != nil {
 		return nil, err
 	}
