@@ -77,10 +77,15 @@ func (v *Vault) Verify(ctx context.Context, watch func(done, total int64)) (Veri
 // that is a storage.Rereader does so itself, parity and all; of others, the pack's SHA-256 must be the one taken when it was
 // sealed. Vault.Verify goes further and decrypts. The error names the first pack that is not what it was.
 func (t *Tree) Verify(ctx context.Context, watch func(done, total int64)) error {
+	return t.v.readBackFrom(ctx, t.first, watch)
+}
+
+// readBackFrom reads back the packs that were stored since first was the number of the next.
+func (v *Vault) readBackFrom(ctx context.Context, first uint32, watch func(done, total int64)) error {
 	var packs []pack
 	var total, done int64
-	for num := t.first; num < t.v.index.packCount(); num++ {
-		if p := t.v.index.pack(num); p.state == packStored {
+	for num := first; num < v.index.packCount(); num++ {
+		if p := v.index.pack(num); p.state == packStored {
 			packs = append(packs, p)
 			total += p.size
 		}
@@ -97,7 +102,7 @@ func (t *Tree) Verify(ctx context.Context, watch func(done, total int64)) error 
 		g.Go(func() error {
 			buf := <-free
 			defer func() { free <- buf }()
-			if err := t.v.readBack(gctx, p, buf); err != nil {
+			if err := v.readBack(gctx, p, buf); err != nil {
 				return fmt.Errorf("vault: read back: %s: %w", packName(p.id), err)
 			}
 			mu.Lock()

@@ -371,6 +371,29 @@ func (w *writer) sync() error {
 	return nil
 }
 
+// keepSynced begins to sync beside, as packs are put, and to name them in the index once there are index of them (0:
+// never). stop ends that, and comes after flush: a pack may wait for room among what is not synced yet.
+func (w *writer) keepSynced(index int) (stop func()) {
+	quit := make(chan struct{})
+	var keeper sync.WaitGroup
+	keeper.Go(func() {
+		for {
+			select {
+			case <-quit:
+				return
+			case <-w.kick:
+			}
+			w.mu.Lock()
+			due := w.err == nil && w.unsynced >= w.v.pace.sync
+			w.mu.Unlock()
+			if due && w.sync() == nil && index > 0 {
+				_ = w.writeIndex(index) // the writer remembers that it failed
+			}
+		}
+	})
+	return func() { close(quit); keeper.Wait() }
+}
+
 // writeIndex puts index files that name the durable packs, if there are at least atLeast of them. A Sync must follow.
 func (w *writer) writeIndex(atLeast int) error {
 	w.saving.Lock()
