@@ -347,3 +347,26 @@ func storeAll(t *testing.T, tree *Tree, files []phoneFile) {
 		}
 	}
 }
+
+// TestRepackMuch prunes so much that what is repacked passes what may be put before a Sync: it syncs, and does not wait for ever.
+func TestRepackMuch(t *testing.T) {
+	v, _ := newVault(t, newMapStore())
+	v.pace = rhythm{pack: 60_000, sync: 120_000, maxUnsynced: 180_000, index: 2, merge: 2}
+	files := crashFiles(1, 60, 25_000)
+	backup(t, v, pixel, files)
+	for i := range files {
+		if i%2 == 0 {
+			files[i].data = append(files[i].data[:100:100], byte(i))
+		}
+	}
+	last := backup(t, v, pixel, files)
+	r, err := v.Prune(t.Context(), PruneOptions{Policy: Policy{Last: 1}})
+	if err != nil || r.Written < 2*v.pace.maxUnsynced {
+		t.Fatalf("%d bytes repacked, %v", r.Written, err)
+	}
+	fsys, err := v.FS(t.Context(), last)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sameFiles(t, fsys, files)
+}

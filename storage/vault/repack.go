@@ -20,6 +20,7 @@ func (p *pruner) repack(ctx context.Context, nums []uint32) error {
 	for _, n := range nums {
 		r.total += p.packs[n].needed
 	}
+	stop := r.w.keepSynced(0)
 	copied, err := r.all(ctx, nums)
 	if ctx.Err() != nil {
 		err = ctx.Err()
@@ -27,6 +28,7 @@ func (p *pruner) repack(ctx context.Context, nums []uint32) error {
 	if ferr := r.w.flush(); err == nil {
 		err = ferr
 	}
+	stop()
 	if serr := r.w.sync(); err == nil || errors.Is(err, storage.ErrFull) {
 		err = cmp.Or(serr, err)
 	}
