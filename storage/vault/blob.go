@@ -177,7 +177,7 @@ func (v *Vault) packSpan(ctx context.Context, at place) (name string, size int64
 			return name, 0
 		}
 		p.size = info.Size
-		v.index.closePack(at.pack, p.id, info.Size, p.state)
+		v.index.setSize(at.pack, info.Size)
 	}
 	return name, p.size
 }

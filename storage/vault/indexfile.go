@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -173,10 +172,7 @@ func (v *Vault) loadIndex(ctx context.Context, name string) error {
 		return err
 	}
 	err = parseIndex(p, func(pack hash, blobs []packedBlob) {
-		num, _ := v.index.storedPack(pack, 0)
-		for _, b := range blobs {
-			v.index.add(num, b)
-		}
+		v.index.addPack(pack, 0, blobs)
 	})
 	if err != nil {
 		return fmt.Errorf("vault: %s: %w", name, err)
@@ -184,39 +180,23 @@ func (v *Vault) loadIndex(ctx context.Context, name string) error {
 	return nil
 }
 
-// indexAtOnce is how many packs, 4 GiB of large files, are put into index files at once.
-const indexAtOnce = 256
-
 // maxIndexBlobs is how many blobs we list in one index file at most: about 8 MB of JSON.
 const maxIndexBlobs = 50_000
 
 // writeIndexes puts index files that list the given stored packs.
 func (v *Vault) writeIndexes(ctx context.Context, nums []uint32) error {
-	if len(nums) == 0 {
-		return nil
-	}
-	// A few packs at a time: their blobs are sorted in memory.
-	for len(nums) > indexAtOnce {
-		if err := v.writeIndexes(ctx, nums[:indexAtOnce]); err != nil {
-			return err
-		}
-		nums = nums[indexAtOnce:]
-	}
-	want := make(map[uint32]bool, len(nums))
-	for _, n := range nums {
-		want[n] = true
-	}
-	blobs := v.index.byPack(func(n uint32, _ pack) bool { return want[n] })
 	var list []indexedPack
 	count := 0
 	put := func() error {
+		if len(list) == 0 {
+			return nil
+		}
 		_, err := v.writeDocument(ctx, "index", appendIndex(nil, list))
 		list, count = list[:0], 0
 		return err
 	}
 	for _, n := range nums {
-		b := blobs[n]
-		slices.SortFunc(b, func(a, b packedBlob) int { return cmp.Compare(a.off, b.off) })
+		b := v.index.blobs(n)
 		if count > 0 && count+len(b) > maxIndexBlobs {
 			if err := put(); err != nil {
 				return err
@@ -257,10 +237,7 @@ func (v *Vault) scanPacks(ctx context.Context, whole bool) error {
 		if err != nil || packName(id) != info.Name {
 			continue // not a pack
 		}
-		v.index.mu.RLock()
-		_, known := v.index.nums[id]
-		v.index.mu.RUnlock()
-		if known {
+		if _, known := v.index.storedPack(id); known {
 			continue
 		}
 		if whole {
@@ -277,11 +254,7 @@ func (v *Vault) scanPacks(ctx context.Context, whole bool) error {
 			v.o.Log.Warn("a pack that no index names cannot be used", slog.Any("err", err))
 			continue
 		}
-		num, _ := v.index.storedPack(id, info.Size)
-		for _, b := range blobs {
-			v.index.add(num, b)
-		}
-		v.unindexed = append(v.unindexed, num)
+		v.unindexed = append(v.unindexed, v.index.addPack(id, info.Size, blobs))
 	}
 	return nil
 }

@@ -19,9 +19,7 @@ type census struct {
 }
 
 func (v *Vault) newCensus() *census {
-	v.index.mu.RLock()
-	defer v.index.mu.RUnlock()
-	return &census{v: v, src: v.newSource(), need: make([]uint64, (v.index.n+63)/64)}
+	return &census{v: v, src: v.newSource(), need: make([]uint64, (v.index.count()+63)/64)}
 }
 
 // mark says that a blob is needed. It reports whether that is news.
@@ -113,46 +111,4 @@ func (c *census) resumes(ctx context.Context) (damaged []string, err error) {
 		}
 	}
 	return damaged, nil
-}
-
-// first is the number of the place at which a blob is found first, whatever its pack is called.
-func (x *index) first(typ blobType, id hash) (uint32, bool) {
-	x.mu.RLock()
-	defer x.mu.RUnlock()
-	return x.firstLocked(typ, id)
-}
-
-func (x *index) firstLocked(typ blobType, id hash) (uint32, bool) {
-	mask := uint32(len(x.table) - 1)
-	for i := x.slot(id); x.table[i] != 0; i = (i + 1) & mask {
-		if p := x.at(x.table[i] - 1); p.id == id && p.typ == typ && x.packs[p.pack].state == packStored {
-			return x.table[i] - 1, true
-		}
-	}
-	return 0, false
-}
-
-// places calls yield with every place in a stored pack, and the number of the place at which its blob is found first.
-func (x *index) places(yield func(first uint32, p place)) {
-	x.mu.RLock()
-	defer x.mu.RUnlock()
-	for n := range uint32(x.n) {
-		p := x.at(n)
-		if x.packs[p.pack].state != packStored {
-			continue
-		}
-		if first, ok := x.firstLocked(p.typ, p.id); ok {
-			yield(first, *p)
-		}
-	}
-}
-
-// drop forgets packs: their places do not count any more.
-func (x *index) drop(nums []uint32) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	for _, n := range nums {
-		delete(x.nums, x.packs[n].id)
-		x.packs[n].state = packLost
-	}
 }

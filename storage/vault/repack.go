@@ -54,6 +54,9 @@ func (p *pruner) repack(ctx context.Context, nums []uint32) error {
 	return nil
 }
 
+// indexAtOnce is how many packs' blobs are listed in memory at once.
+const indexAtOnce = 256
+
 // repacker copies blobs as they are sealed, having checked that they are what their hash says.
 type repacker struct {
 	p           *pruner
@@ -222,7 +225,10 @@ func (v *Vault) indexFiles(ctx context.Context, going map[uint32]bool) ([]indexF
 		p, err := v.readDocument(ctx, info.Name, maxTree)
 		if err == nil {
 			err = parseIndex(bytes.Clone(p), func(id hash, blobs []packedBlob) {
-				n, _ := v.index.storedPack(id, 0)
+				n, ok := v.index.storedPack(id)
+				if !ok {
+					n = v.index.addPack(id, 0, slices.Clone(blobs))
+				}
 				f.packs = append(f.packs, n)
 				f.blobs += len(blobs)
 				f.stale = f.stale || going[n]

@@ -147,16 +147,24 @@ func newVerifier(v *Vault, watch func(done, total int64)) *verifier {
 // packs checks every stored pack.
 func (r *verifier) packs(ctx context.Context) error {
 	v := r.v
-	packs := v.index.byPack(func(_ uint32, p pack) bool { return p.state == packStored })
-	for _, blobs := range packs {
-		for _, b := range blobs {
+	n := v.index.packCount()
+	for num := range n {
+		for _, b := range v.index.blobs(num) {
 			r.total += int64(b.length)
 		}
 	}
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(min(runtime.GOMAXPROCS(0), 4))
-	for num, blobs := range packs {
-		g.Go(func() error { return r.pack(gctx, v.index.pack(num), blobs) })
+	for num := range n {
+		if p := v.index.pack(num); p.state == packStored {
+			g.Go(func() error {
+				blobs := v.index.blobs(num)
+				if len(blobs) == 0 {
+					return nil
+				}
+				return r.pack(gctx, p, blobs)
+			})
+		}
 	}
 	return g.Wait()
 }
@@ -167,7 +175,6 @@ const readRun = 4 << 20
 // pack checks one pack: the header and every blob.
 func (r *verifier) pack(ctx context.Context, p pack, blobs []packedBlob) error {
 	name := packName(p.id)
-	slices.SortFunc(blobs, func(a, b packedBlob) int { return cmp.Compare(a.off, b.off) })
 	r.mu.Lock()
 	r.report.Packs++
 	r.mu.Unlock()
