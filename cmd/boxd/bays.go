@@ -1,3 +1,5 @@
+//go:build !rescue
+
 package main
 
 import (
@@ -13,7 +15,6 @@ import (
 
 	"phonebackupbox/firmware"
 	"phonebackupbox/storage/array"
-	"phonebackupbox/storage/drive"
 	"phonebackupbox/storage/vault"
 	"phonebackupbox/usbhost"
 )
@@ -85,25 +86,6 @@ func (b *bays) refresh(ctx context.Context) (*rack, error) {
 	}
 	b.rack, b.open, b.home = r, present, r.drives[0].Vault()
 	return r, nil
-}
-
-// isDrive reports whether a drive of some vault is plugged in at dir, damaged or not.
-func isDrive(dir string) bool {
-	_, ok := vaultOf(dir)
-	return ok
-}
-
-// vaultOf tells which vault the drive at dir belongs to, "" if its identity cannot be read; false if it is no drive.
-func vaultOf(dir string) (string, bool) {
-	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
-		return "", false
-	}
-	d, err := drive.Open(dir, drive.Options{ReadOnly: true})
-	if err != nil {
-		return "", !errors.Is(err, drive.ErrNoIdentity)
-	}
-	id := d.Vault()
-	return id, d.Close() == nil
 }
 
 func (b *bays) use(ctx context.Context) (*rack, error) {

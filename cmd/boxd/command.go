@@ -36,41 +36,11 @@ type call struct {
 	state string // folder for pairings and caches; "" is the user's own
 }
 
-func commands() []command {
-	return []command{
-		{"demo", "", "a whole box in one process, nothing plugged in; ends with a proof", demoCommand},
-		{"backup", "PHONE", "back a phone up into the vault (folder:PATH in this build)", backupCommand},
-		{"snapshots", "", "list what the vault holds, newest first", snapshotsCommand},
-		{"ls", "SNAPSHOT [PATH]", "list a folder of a snapshot", lsCommand},
-		{"cat", "SNAPSHOT PATH", "write a file of a snapshot to standard output", catCommand},
-		{"restore", "SNAPSHOT", "put a snapshot into a folder (--to) or onto a phone (--phone)", restoreCommand},
-		{"vault create", "", "make a vault over the drives; prints its 24 words once", vaultCreateCommand},
-		{"vault status", "", "is everything there, and how many drives may still die", vaultStatusCommand},
-		{"vault verify", "", "read back and decrypt everything", vaultVerifyCommand},
-		{"vault scrub", "", "read every copy and shard and check its checksums; changes nothing", vaultScrubCommand},
-		{"vault repair", "", "mend damage and bring everything back to full protection", vaultRepairCommand},
-		{"vault prune", "", "remove old snapshots, and all that none of the others needs", vaultPruneCommand},
-		{"vault export", "[SNAPSHOT]", "write a plain restic repository, or one snapshot's files, into a folder", vaultExportCommand},
-		{"drive add", "DIR", "take a new drive into the vault", driveAddCommand},
-		{"drive remove", "DIR|ID", "give a drive up for good", driveRemoveCommand},
-		{"drive replace", "OLD-ID NEW-DIR", "give a drive up and take a new one in its place", driveReplaceCommand},
-		{"key words", "", "print the 24 words of a key file", keyWordsCommand},
-		{"key check", "", "do these words open this vault?", keyCheckCommand},
-		{"key add", "", "let a passphrase, or 24 more words, open this vault too", keyAddCommand},
-		{"key remove", "ID", "let one of the keys open nothing any more; key check lists them", keyRemoveCommand},
-		{"key rotate", "", "new 24 words in the place of the old ones", keyRotateCommand},
-		{"key stick", "DIR", "put the words and the key onto a USB stick of their own", keyStickCommand},
-		{"unlock", "", "make a blank card the same box: its key and state, from a key stick and the drives", unlockCommand},
-		{"selftest", "", "try the drives out with a throw-away set of blobs", selftestCommand},
-		{"version", "", "print the version", versionCommand},
-	}
-}
-
-// later are the commands of the contract that this build does not have.
-var later = []string{"run", "phones", "vault serve", "vault import", "cloud", "import"}
-
 // run executes one command line and returns the exit code.
 func run(ctx context.Context, args []string, std stdio) int {
+	if len(args) == 0 && guides {
+		return guided(ctx, std)
+	}
 	if len(args) == 0 || args[0] == "help" || args[0] == "--help" || args[0] == "-h" {
 		usage(std.out)
 		if len(args) == 0 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -256,3 +257,22 @@ func want(from, to int, question, usage string) func([]string) error {
 
 // also adds the error of letting go to a command's own.
 func (r *rack) also(err *error) { *err = errors.Join(*err, r.close()) }
+
+// isDrive reports whether a drive of some vault is plugged in at dir, damaged or not.
+func isDrive(dir string) bool {
+	_, ok := vaultOf(dir)
+	return ok
+}
+
+// vaultOf tells which vault the drive at dir belongs to, "" if its identity cannot be read; false if it is no drive.
+func vaultOf(dir string) (string, bool) {
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		return "", false
+	}
+	d, err := drive.Open(dir, drive.Options{ReadOnly: true})
+	if err != nil {
+		return "", !errors.Is(err, drive.ErrNoIdentity)
+	}
+	id := d.Vault()
+	return id, d.Close() == nil
+}
