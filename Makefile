@@ -16,6 +16,19 @@ help: ## list the targets
 build: ## build bin/boxd, static
 	CGO_ENABLED=0 go build -trimpath -o bin/boxd ./cmd/boxd
 
+# What each drive carries to be read without the box: no phones, no cloud, no web pages.
+RESCUE := linux/amd64/rescue-linux linux/arm64/rescue-linux-arm darwin/arm64/rescue-mac darwin/amd64/rescue-mac-intel windows/amd64/rescue-windows.exe
+RESCUE_MOST := 12000000
+
+.PHONY: rescue
+rescue: ## build bin/rescue, the programs that every drive carries, for Linux, macOS and Windows
+	@for target in $(RESCUE); do \
+		IFS=/ read -r os arch name <<<"$$target"; \
+		GOOS=$$os GOARCH=$$arch CGO_ENABLED=0 go build -tags rescue -trimpath -ldflags "-s -w" -o "bin/rescue/$$name" ./cmd/boxd; \
+		size=$$(wc -c <"bin/rescue/$$name"); echo "bin/rescue/$$name: $$size bytes"; \
+		if [ "$$size" -gt $(RESCUE_MOST) ]; then echo "more than $(RESCUE_MOST) bytes: drives are for backups" >&2; exit 1; fi; \
+	done
+
 .PHONY: demo
 demo: build ## a whole box in one process, nothing plugged in (ARGS="--once", ARGS="--photos DIR")
 	bin/boxd demo $(ARGS)

@@ -124,7 +124,9 @@ func verifyText(w io.Writer, r vault.VerifyReport) {
 func vaultRepairCommand(flags *pflag.FlagSet) action {
 	dirs := flags.StringArray("drive", nil, "a drive's `folder`; once for each drive")
 	ignoreKey(flags)
+	rescue := rescueFlag(flags)
 	return onArray(dirs, writing, noArgs, func(ctx context.Context, c *call, r *rack, _ []string) error {
+		r.carryRescue(ctx, c, *rescue)
 		return r.repair(ctx, c)
 	})
 }

@@ -21,10 +21,12 @@ func driveFlags(flags *pflag.FlagSet) *[]string {
 
 func driveAddCommand(flags *pflag.FlagSet) action {
 	check := want(1, 1, "which drive?", "boxd drive add DIR --drive DIR… (those that the vault is on)")
+	rescue := rescueFlag(flags)
 	return onArray(driveFlags(flags), writing, check, func(ctx context.Context, c *call, r *rack, args []string) error {
 		if err := r.add(ctx, args[0]); err != nil {
 			return err
 		}
+		r.carryRescue(ctx, c, *rescue)
 		return r.repair(ctx, c)
 	})
 }
@@ -41,10 +43,12 @@ func driveRemoveCommand(flags *pflag.FlagSet) action {
 
 func driveReplaceCommand(flags *pflag.FlagSet) action {
 	check := want(2, 2, "which drive by which?", "boxd drive replace OLD-ID NEW-DIR --drive DIR…")
+	rescue := rescueFlag(flags)
 	return onArray(driveFlags(flags), writing, check, func(ctx context.Context, c *call, r *rack, args []string) error {
 		if err := r.add(ctx, args[1]); err != nil {
 			return err
 		}
+		r.carryRescue(ctx, c, *rescue)
 		if err := r.remove(ctx, args[0]); err != nil {
 			return err
 		}

@@ -20,6 +20,7 @@ import (
 func vaultCreateCommand(flags *pflag.FlagSet) action {
 	var f vaultFlags
 	f.register(flags)
+	rescue := rescueFlag(flags)
 	survive := flags.Int("survive", array.DefaultSurvive, "how many drives may die without loss, 0 to 3")
 	return func(ctx context.Context, c *call, args []string) error {
 		if err := noArgs(args); err != nil {
@@ -36,7 +37,7 @@ func vaultCreateCommand(flags *pflag.FlagSet) action {
 		if err := checkNewKey(f.keyFile); err != nil {
 			return err
 		}
-		return createVault(ctx, c, f, *survive)
+		return createVault(ctx, c, f, *survive, *rescue)
 	}
 }
 
@@ -50,7 +51,7 @@ type createResult struct {
 
 // createVault makes the drives, then the key file, then the vault: a key that opens nothing does no harm, a vault whose
 // key was never written would.
-func createVault(ctx context.Context, c *call, f vaultFlags, survive int) (err error) {
+func createVault(ctx context.Context, c *call, f vaultFlags, survive int, rescue string) (err error) {
 	words, err := vault.NewWords()
 	if err != nil {
 		return err
@@ -66,6 +67,7 @@ func createVault(ctx context.Context, c *call, f vaultFlags, survive int) (err e
 	if err := r.create(ctx, words, survive); err != nil {
 		return err
 	}
+	r.carryRescue(ctx, c, rescue)
 	res := createResult{r.vault.ID(), words, f.keyFile, f.drives, survive}
 	return c.print(res, func(w io.Writer) {
 		fmt.Fprintf(w, "A new vault over %s; any %s may die.\n\n", plural(len(res.Drives), "drive", "drives"), plural(survive, "drive", "drives"))
@@ -151,7 +153,8 @@ func vaultStatusCommand(flags *pflag.FlagSet) action {
 		if err != nil {
 			return err
 		}
-		res := statusResult{Vault: r.vault.ID(), Verdict: verdict(h), Survives: survives(h), Snapshots: len(snaps), WordsOut: out || r.passphrase, HeldKeys: held, Health: h}
+		res := statusResult{Vault: r.vault.ID(), Verdict: verdict(h), Survives: survives(h), Snapshots: len(snaps),
+			WordsOut: out || r.passphrase, HeldKeys: held, Bare: r.withoutRescue(), Health: h}
 		if err := c.print(res, res.text); err != nil {
 			return err
 		}
@@ -164,8 +167,9 @@ type statusResult struct {
 	Verdict   string       `json:"verdict"`  // "healthy", "degraded" or "lost"
 	Survives  int          `json:"survives"` // drives that may die now without loss, those away counted as dead; -1: something cannot be read now
 	Snapshots int          `json:"snapshots"`
-	WordsOut  bool         `json:"words_out"` // the words are on a key stick or on paper: the box is not the only one to have them
-	HeldKeys  []string     `json:"held_keys"` // drives that hold, or may hold, a removed key, in words
+	WordsOut  bool         `json:"words_out"`      // the words are on a key stick or on paper: the box is not the only one to have them
+	HeldKeys  []string     `json:"held_keys"`      // drives that hold, or may hold, a removed key, in words
+	Bare      []string     `json:"without_rescue"` // attached drives that carry no rescue program
 	Health    array.Health `json:"health"`
 }
 
@@ -252,6 +256,9 @@ func (res statusResult) text(w io.Writer) {
 	}
 	for _, held := range res.HeldKeys {
 		fmt.Fprintf(w, "  ! %s\n", printable(held))
+	}
+	if len(res.Bare) > 0 {
+		fmt.Fprintf(w, "  no rescue programs on %s; boxd vault repair --rescue-dir DIR puts them there\n", printable(strings.Join(res.Bare, ", ")))
 	}
 	if !res.WordsOut {
 		fmt.Fprint(w, "  ! the 24 words are not safe yet: without them and the key file, everything is lost.\n"+
