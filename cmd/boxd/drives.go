@@ -1,3 +1,5 @@
+//go:build !rescue
+
 package main
 
 import (
@@ -19,10 +21,21 @@ func driveFlags(flags *pflag.FlagSet) *[]string {
 	return dirs
 }
 
+// protected is the role of a drive that the vault is on; the other is plain.
+const protected = "protected"
+
 func driveAddCommand(flags *pflag.FlagSet) action {
 	check := want(1, 1, "which drive?", "boxd drive add DIR --drive DIR… (those that the vault is on)")
 	rescue := rescueFlag(flags)
+	role := flags.String("role", protected, "`protected`, a drive of the vault; or plain, ordinary files that anyone can read")
 	return onArray(driveFlags(flags), writing, check, func(ctx context.Context, c *call, r *rack, args []string) error {
+		switch *role {
+		case protected:
+		case "plain":
+			return r.addPlain(c, args[0])
+		default:
+			return usageError{fmt.Sprintf("--role %s: no such role", printable(*role)), "protected or plain"}
+		}
 		if err := r.add(ctx, args[0]); err != nil {
 			return err
 		}

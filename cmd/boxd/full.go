@@ -22,6 +22,7 @@ func commands() []command {
 		{"vault prune", "", "remove old snapshots, and all that none of the others needs", vaultPruneCommand},
 		{"vault export", "[SNAPSHOT]", "write a plain restic repository, or one snapshot's files, into a folder", vaultExportCommand},
 		{"drive add", "DIR", "take a new drive into the vault", driveAddCommand},
+		{"drive refresh", "DIR", "bring the ordinary files on a plain drive up to date", driveRefreshCommand},
 		{"drive remove", "DIR|ID", "give a drive up for good", driveRemoveCommand},
 		{"drive replace", "OLD-ID NEW-DIR", "give a drive up and take a new one in its place", driveReplaceCommand},
 		{"key words", "", "print the 24 words of a key file", keyWordsCommand},

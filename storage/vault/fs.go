@@ -2,6 +2,8 @@ package vault
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -201,6 +203,20 @@ func (i info) Sys() any                   { return nil }
 func (i info) Type() fs.FileMode          { return i.n.mode.Type() }
 func (i info) Info() (fs.FileInfo, error) { return i, nil }
 func (i info) String() string             { return fs.FormatDirEntry(i) }
+
+// ContentID names the content of a file that an FS or Tree told about: files with the same are the same, byte for byte. It is
+// the SHA-256 of the IDs of its chunks, in hexadecimal, and "" for what is not a regular file of ours.
+func ContentID(i fs.FileInfo) string {
+	n, ok := i.(info)
+	if !ok || !n.Mode().IsRegular() {
+		return ""
+	}
+	h := sha256.New()
+	for _, id := range n.n.content {
+		h.Write(id[:]) // never fails (hash.Hash)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
 
 // An openDir is a directory being listed.
 type openDir struct {
