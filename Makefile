@@ -86,7 +86,9 @@ e2e-all: build $(RESTIC) ## the demo, start to end, and every test anew
 	CGO_ENABLED=0 go test -count=1 ./...
 
 .PHONY: soak
-soak: $(RESTIC) ## for a long evening: the tests ten times under the race detector, then an hour of fuzzing
+soak: $(RESTIC) ## for a long night: 20,000 lives of a vault, the tests ten times under the race detector, an hour of fuzzing
+	CGO_ENABLED=0 go test -timeout=6h ./cmd/boxd -run AgainstModel -seeds 20000 -from-seed 60
+	CGO_ENABLED=0 go test -timeout=3h ./storage/vault -seeds 100
 	CGO_ENABLED=1 go test -race -count=10 -timeout=3h ./...
 	.ci/fuzz 60m
 

@@ -518,3 +518,51 @@ func TestInterruptedPutAndGet(t *testing.T) {
 		wantHealthy(t, r.a)
 	})
 }
+
+// Stat tells that a blob cannot be read, so that whoever has the bytes puts them again: because drives are away, because
+// they are gone for good, or because what is left was found damaged.
+func TestStatTellsWhatCannotBeRead(t *testing.T) {
+	r := newRig(t, 1, 3, 1)
+	mustPut(t, r.a, packName(1), pack(300_000, 1)) // two shards and parity
+	mustPut(t, r.a, packName(2), pack(300_000, 2))
+	mustSync(t, r.a)
+	want := func(a *array.Array, name string, why error) {
+		t.Helper()
+		info, err := a.Stat(t.Context(), name)
+		if !errors.Is(err, why) || info.Size != 300_000 {
+			t.Errorf("stat: %d bytes, %v; want 300000 and %v", info.Size, err, why)
+		}
+		n := 0
+		for _, err := range a.List(t.Context(), "data/") {
+			if n++; err != nil {
+				t.Error(err)
+			}
+		}
+		if n != 2 {
+			t.Errorf("%d blobs listed, want 2", n)
+		}
+	}
+	want(r.a, packName(1), nil)
+	want(r.reopen(0, 1), packName(1), nil)
+	want(r.reopen(1), packName(1), storage.ErrUnavailable)
+	a := r.reopen()
+	for _, d := range r.drives {
+		for info, err := range d.List(t.Context(), "shards/"+packName(1)) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			for bit := range int64(64) { // in every block, and so past what side parity mends
+				d.Rot(info.Name, bit*info.Size*8/64)
+			}
+		}
+	}
+	if _, err := storage.ReadAll(t.Context(), a, packName(1), 1<<20); !errors.Is(err, storage.ErrCorrupt) {
+		t.Fatalf("a blob rotten all over: %v", err)
+	}
+	want(a, packName(1), storage.ErrCorrupt)
+	want(a, packName(2), nil)
+	if err := errors.Join(a.Remove(t.Context(), "drive-1"), a.Remove(t.Context(), "drive-2")); err != nil {
+		t.Fatal(err)
+	}
+	want(a, packName(2), storage.ErrCorrupt)
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"phonebackupbox/storage"
@@ -17,7 +18,8 @@ const (
 	smallSegment = 64 << 10
 )
 
-// catchUp gives members the segments that they lack, so that each drive alone has a whole ledger.
+// catchUp gives members the segments that they lack, so that each drive alone has a whole ledger. A parent is durable
+// before its child is written: of what the power takes with it, the child may stay and the parent go.
 func (a *Array) catchUp(ctx context.Context, ms []*member) error {
 	a.mu.RLock()
 	var files []*ledgerFile
@@ -27,6 +29,7 @@ func (a *Array) catchUp(ctx context.Context, ms []*member) error {
 		}
 	}
 	a.mu.RUnlock()
+	slices.SortFunc(files, func(x, y *ledgerFile) int { return strings.Compare(x.id.String(), y.id.String()) })
 	for _, f := range files {
 		a.mu.RLock()
 		want := slices.Clone(f.bad)
@@ -54,8 +57,21 @@ func (a *Array) catchUp(ctx context.Context, ms []*member) error {
 				return err
 			}
 		}
+		if f.chained {
+			a.flush(ctx, membersOf(want)) // who cannot is left out from now on
+		}
 	}
-	return nil
+	return ctx.Err()
+}
+
+func membersOf(files []holder) []*member {
+	var ms []*member
+	for _, h := range files {
+		if !slices.Contains(ms, h.m) && h.m.up() {
+			ms = append(ms, h.m)
+		}
+	}
+	return ms
 }
 
 // copySegment writes a segment file to a drive. It returns an error only if ctx ended.

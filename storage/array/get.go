@@ -83,7 +83,15 @@ func (a *Array) readAny(ctx context.Context, name string, facts []fact, off int6
 		}
 		facts = again
 	}
-	return worst(errs)
+	err := worst(errs)
+	if errors.Is(err, storage.ErrCorrupt) {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		if len(a.broken) < maxDamage {
+			a.broken[name] = true
+		}
+	}
+	return err
 }
 
 // worst makes one error of why all ways to a blob failed. If any could work with a drive that is away, the blob is

@@ -34,6 +34,9 @@ type ledgerFile struct {
 	bad     []holder // copies found damaged
 	// needed segments are kept on every member: those that a replay reads, and those whose checksums facts name.
 	needed bool
+	// chained segments are those that a replay reads, in the order of their counters: one without its parent would make the
+	// ledger look damaged.
+	chained bool
 }
 
 // ledger is what the members' ledgers say together.
@@ -269,6 +272,7 @@ func (ld *loader) replay(ctx context.Context, head *segment) (*view, error) {
 	for s := head; ; {
 		chain = append(chain, s)
 		ld.need(s.id.String())
+		ld.l.files[s.id.String()].chained = true
 		if s.id.folded || len(s.parents) == 0 {
 			break
 		}

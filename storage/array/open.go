@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"io/fs"
 	"iter"
@@ -56,6 +55,7 @@ type Array struct {
 	held     map[uint32]*pendingRecord // pending facts by their entry
 	removals map[holder]string         // files to delete once the next Sync has committed, and their blobs
 	damage   map[holder]string         // known damage: what is wrong
+	broken   map[string]bool           // blobs that could not be read although no drive was away
 	draining map[string]bool
 	turn     int
 	fold     int // segments between checkpoints
@@ -170,6 +170,7 @@ func newArray(members []Member, o Options) (*Array, error) {
 		held:     make(map[uint32]*pendingRecord),
 		removals: make(map[holder]string),
 		damage:   make(map[holder]string),
+		broken:   make(map[string]bool),
 		draining: make(map[string]bool),
 		fold:     128,
 	}
@@ -330,7 +331,8 @@ func (f fact) present() int {
 	return n
 }
 
-// Stat implements storage.Store. It reads nothing.
+// Stat implements storage.Store. It reads nothing. ErrUnavailable: too many drives are away to read the blob; ErrCorrupt: too
+// much is known to be damaged or lost. Both come with the blob's size.
 func (a *Array) Stat(ctx context.Context, name string) (storage.Info, error) {
 	if err := cmp.Or(ctx.Err(), checkName("stat", name)); err != nil {
 		return storage.Info{}, err
@@ -341,7 +343,29 @@ func (a *Array) Stat(ctx context.Context, name string) (storage.Info, error) {
 	if i == 0 {
 		return storage.Info{}, fmt.Errorf("array: stat %s: %w", name, a.unknown())
 	}
-	return storage.Info{Name: name, Size: int64(a.led.idx.entries[i].size)}, nil
+	info := storage.Info{Name: name, Size: int64(a.led.idx.entries[i].size)}
+	if err := a.standing(name, i); err != nil {
+		return info, fmt.Errorf("array: stat %s: %w", name, err)
+	}
+	return info, nil
+}
+
+// standing tells why a blob cannot be read now, by the ledger and by what reads found. The caller holds mu.
+func (a *Array) standing(name string, i uint32) error {
+	if a.broken[name] {
+		return storage.ErrCorrupt
+	}
+	err := storage.ErrCorrupt
+	for ; i != 0; i = a.led.idx.entries[i].next {
+		p := a.led.places[a.led.idx.entries[i].place]
+		if p.spare(func(no driveNo) bool { return a.member(no) != nil }) >= 0 {
+			return nil
+		}
+		if p.spare(func(no driveNo) bool { return no != nowhere && !a.led.drives[a.led.driveIDs[no]].removed }) >= 0 {
+			err = storage.ErrUnavailable
+		}
+	}
+	return err
 }
 
 // unknown is the error for a name that the ledger does not have. The caller holds mu.
@@ -360,11 +384,15 @@ func (a *Array) List(ctx context.Context, prefix string) iter.Seq2[storage.Info,
 		incomplete := a.led.incomplete
 		a.mu.RUnlock()
 		for _, name := range names {
-			info, err := a.Stat(ctx, name)
-			if errors.Is(err, storage.ErrNotExist) {
-				continue // deleted meanwhile
+			if err := ctx.Err(); err != nil {
+				yield(storage.Info{}, err)
+				return
 			}
-			if !yield(info, err) || err != nil {
+			a.mu.RLock()
+			i := a.led.idx.get(name)
+			info := storage.Info{Name: name, Size: int64(a.led.idx.entries[i].size)}
+			a.mu.RUnlock()
+			if i != 0 && !yield(info, nil) { // 0: deleted meanwhile
 				return
 			}
 		}

@@ -30,6 +30,13 @@ func (a *Array) Repair(ctx context.Context, watch Watch) (RepairReport, error) {
 	return r.report, nil
 }
 
+// mend forgets that a blob could not be read.
+func (a *Array) mend(name string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.broken, name)
+}
+
 type repairer struct {
 	a       *Array
 	files   map[*member]map[string]int64 // what lies on the drives: sizes by file, in bytes
@@ -62,6 +69,8 @@ func (r *repairer) run(ctx context.Context) error {
 			}
 			a.log.Warn("blob cannot be repaired", "err", err)
 			r.report.Lost = append(r.report.Lost, name)
+		} else {
+			a.mend(name)
 		}
 		if r.written >= repairGroup {
 			r.written = 0

@@ -294,7 +294,7 @@ func (a *Array) append(ctx context.Context, s *segment, ms []*member) ([]*member
 	if len(safe) == 0 {
 		return nil, a.nobody(nil)
 	}
-	f := &ledgerFile{id: s.id, size: int64(len(data)), needed: true}
+	f := &ledgerFile{id: s.id, size: int64(len(data)), needed: true, chained: true}
 	for _, m := range safe {
 		for _, dir := range dirs {
 			f.holders = append(f.holders, holder{m, dir + name})
