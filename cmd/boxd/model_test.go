@@ -57,7 +57,7 @@ type world struct {
 	words   string
 	survive int
 	power   *vdrive.Power
-	cutAt   int // the write in which the power fails, 0 for none
+	cutAt   int                      // the write in which the power fails, 0 for none
 	drives  map[string]*vdrive.Drive // that exist, by ID
 	hurt    map[string]bool          // drives with damage that nobody found yet
 	phones  []map[string]modelFile
@@ -68,8 +68,8 @@ type world struct {
 	// does not know what it wrote.
 	heads [][]string
 
-	script  strings.Builder
-	sum     *tally
+	script strings.Builder
+	sum    *tally
 }
 
 type modelFile struct {
