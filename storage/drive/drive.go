@@ -50,6 +50,9 @@ const (
 type Options struct {
 	// ReadOnly opens without a lock and changes nothing. Any number of readers may share a drive with one writer.
 	ReadOnly bool
+	// Step, if not nil, is asked before each step of a switch that Open finishes; its error ends Open, as a power cut
+	// would.
+	Step func(what string) error
 }
 
 // Drive is one mounted drive. It implements storage.Store and storage.Spacer for names of at least two elements: the
@@ -62,6 +65,8 @@ type Drive struct {
 	// on the card below, writes must fail, not land there.
 	root *os.Root
 	lock *os.File
+	// switching is set on a drive that is opened for reading in the middle of a switch.
+	switching bool
 
 	syncMu sync.Mutex // one Sync at a time
 
@@ -100,7 +105,7 @@ func create(root *os.Root, dir, vaultID string) (Identity, error) {
 	if _, err := root.Lstat(identityName); err == nil {
 		return Identity{}, fmt.Errorf("drive: %s: %w; use it as it is or choose another folder", dir, ErrExists)
 	}
-	for _, own := range []string{"vault", "shards", "parity", "ledger", "heal"} {
+	for _, own := range blobDirs {
 		if _, err := root.Lstat(own); err == nil {
 			return Identity{}, fmt.Errorf("drive: %s holds something named %s that is not the box's; choose another folder", dir, own)
 		}
@@ -120,6 +125,9 @@ func Open(dir string, o Options) (*Drive, error) {
 		return nil, err
 	}
 	ident, err := readIdentity(root)
+	if next, ok, serr := switching(root); ok || serr != nil {
+		ident, err = next, serr
+	}
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			err = fmt.Errorf("drive: %s is %w; check the path, or make it one with vault create or drive add", dir, ErrNoIdentity)
@@ -141,9 +149,10 @@ func open(root *os.Root, dir string, ident Identity, o Options) (*Drive, error) 
 		dirty:   make(map[string]bool),
 	}
 	if o.ReadOnly {
+		_, d.switching, _ = switching(root) // Open has seen its error
 		return d, nil
 	}
-	if err := d.openForWriting(); err != nil {
+	if err := d.openForWriting(o.Step); err != nil {
 		if d.lock != nil {
 			err = errors.Join(err, d.lock.Close())
 		}
@@ -152,7 +161,7 @@ func open(root *os.Root, dir string, ident Identity, o Options) (*Drive, error) 
 	return d, nil
 }
 
-func (d *Drive) openForWriting() error {
+func (d *Drive) openForWriting(step func(what string) error) error {
 	if err := d.root.MkdirAll(pendingDir, modeDir); err != nil {
 		return dirError(d.dir, err)
 	}
@@ -163,6 +172,12 @@ func (d *Drive) openForWriting() error {
 	d.lock = lock
 	if err := lockFile(lock); err != nil {
 		return fmt.Errorf("drive: another boxd is using %s: %w (%w)", d.dir, ErrBusy, err)
+	}
+	if err := d.finishSwitch(step); err != nil {
+		return dirError(d.dir, err)
+	}
+	if d.ident, err = readIdentity(d.root); err != nil { // it may be another one since
+		return dirError(d.dir, err)
 	}
 	left, err := fs.ReadDir(d.root.FS(), pendingDir)
 	if err != nil {

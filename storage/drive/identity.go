@@ -103,8 +103,11 @@ func validUUID(s string) bool {
 	return true
 }
 
-func readIdentity(root *os.Root) (Identity, error) {
-	f, err := root.OpenFile(identityName, os.O_RDONLY|openFlags, 0)
+func readIdentity(root *os.Root) (Identity, error) { return readIdentityIn(root, identityName) }
+
+// readIdentityIn reads an identity from a file of another name.
+func readIdentityIn(root *os.Root, name string) (Identity, error) {
+	f, err := root.OpenFile(name, os.O_RDONLY|openFlags, 0)
 	if err != nil {
 		return Identity{}, err
 	}
@@ -139,7 +142,7 @@ func writeIdentity(root *os.Root, i Identity) error {
 }
 
 func writeDurably(root *os.Root, name string, p []byte) error {
-	temp := path.Join(pendingDir, name)
+	temp := path.Join(pendingDir, path.Base(name))
 	f, err := root.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
 	if err != nil {
 		return err

@@ -166,7 +166,7 @@ func sameContent(ctx context.Context, f *os.File, p []byte) (bool, error) {
 func (d *Drive) openBlob(name string) (*os.File, error) {
 	d.mu.RLock()
 	defer d.mu.RUnlock() // a Sync must not rename between looking and opening
-	file := name
+	file := d.at(name)
 	if p, ok := d.pending[name]; ok {
 		file = p.temp
 	}
@@ -251,7 +251,7 @@ func (d *Drive) Stat(ctx context.Context, name string) (storage.Info, error) {
 	if p, ok := d.pending[name]; ok {
 		return storage.Info{Name: name, Size: p.size}, nil
 	}
-	info, err := d.root.Lstat(name)
+	info, err := d.root.Lstat(d.at(name))
 	if err == nil && !info.Mode().IsRegular() {
 		err = storage.ErrNotExist
 	}
@@ -366,7 +366,10 @@ func (w *walk) dir(dir string) (more bool, err error) {
 	if !fs.ValidPath(dir) || dir == ownDir {
 		return true, nil // a prefix that no name has
 	}
-	entries, err := fs.ReadDir(w.d.root.FS(), dir)
+	if dir == "." && w.d.switching {
+		return w.switching()
+	}
+	entries, err := fs.ReadDir(w.d.root.FS(), w.d.at(dir))
 	if err != nil {
 		if err = w.d.absent(err); errors.Is(err, storage.ErrNotExist) {
 			return true, nil // never made, or pruned meanwhile
