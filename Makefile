@@ -6,6 +6,9 @@ SHELL := bash
 T ?= 6m
 ARGS ?=
 RESTIC := .cache/bin/restic
+# The first release that knows format version 2, for repositories of those who began then.
+RESTIC014 := .cache/bin/restic-0.14
+STOCK := $(RESTIC) $(RESTIC014)
 export PATH := $(CURDIR)/.cache/bin:$(PATH)
 
 .PHONY: help
@@ -38,12 +41,17 @@ $(RESTIC): .ci/tools/go.mod
 	cd .ci/tools && CGO_ENABLED=0 go build -trimpath -o ../../$(RESTIC) github.com/restic/restic/cmd/restic
 	@touch $(RESTIC)
 
+$(RESTIC014): .ci/tools014/go.mod
+	@mkdir -p .cache/bin
+	cd .ci/tools014 && CGO_ENABLED=0 go build -trimpath -o ../../$(RESTIC014) github.com/restic/restic/cmd/restic
+	@touch $(RESTIC014)
+
 .PHONY: test
-test: $(RESTIC) ## all tests, without cgo; builds stock restic first, the judge of our vault
+test: $(STOCK) ## all tests, without cgo; builds stock restic first, the judge of our vault
 	CGO_ENABLED=0 go test $(ARGS) ./...
 
 .PHONY: race
-race: $(RESTIC) ## all tests under the race detector; needs a C compiler
+race: $(STOCK) ## all tests under the race detector; needs a C compiler
 	CGO_ENABLED=1 go test -race $(ARGS) ./...
 
 .PHONY: lint
@@ -61,7 +69,7 @@ fuzz: ## fuzz all targets, T=6m shared among them
 	@.ci/fuzz $(T)
 
 .PHONY: cover
-cover: $(RESTIC) ## statement coverage, in out/cover.html
+cover: $(STOCK) ## statement coverage, in out/cover.html
 	@mkdir -p out
 	CGO_ENABLED=0 go test -coverpkg=./... -coverprofile=out/cover.txt ./...
 	go tool cover -html=out/cover.txt -o out/cover.html
@@ -81,12 +89,13 @@ bench: build $(RESTIC) ## boxd beside restic, borg and rsync in one run (ARGS="-
 	go run ./.ci/bench -boxd bin/boxd -restic $(RESTIC) -plain-boxd bin/plain/boxd -plain-restic bin/plain/restic $(ARGS)
 
 .PHONY: e2e-all
-e2e-all: build $(RESTIC) ## the demo, start to end, and every test anew
+e2e-all: build $(STOCK) ## the demo, start to end, and every test anew
 	bin/boxd demo --once
 	CGO_ENABLED=0 go test -count=1 ./...
+	CGO_ENABLED=0 go test -count=1 ./storage/vault -run RepositoriesOfStock -stock-all
 
 .PHONY: soak
-soak: $(RESTIC) ## for a long night: 20,000 lives of a vault, the tests ten times under the race detector, an hour of fuzzing
+soak: $(STOCK) ## for a long night: 20,000 lives of a vault, the tests ten times under the race detector, an hour of fuzzing
 	CGO_ENABLED=0 go test -timeout=6h ./cmd/boxd -run AgainstModel -seeds 20000 -from-seed 60
 	CGO_ENABLED=0 go test -timeout=3h ./storage/vault -seeds 100
 	CGO_ENABLED=1 go test -race -count=10 -timeout=3h ./...

@@ -17,18 +17,28 @@ import (
 
 var _ storage.Store = (*mapStore)(nil)
 
-// stock returns a runner of stock restic on the repository dir. It builds restic where it is missing; a test that
-// needs it never skips.
+// stock returns a runner of stock restic on the repository dir.
 func stock(t *testing.T, dir, password string) func(args ...string) string {
+	t.Helper()
+	return stockOf(t, "0.18", dir, password)
+}
+
+// stockOf is stock for one of the releases that the repository pins: 0.14, the first with format version 2, and 0.18. It
+// builds what is missing; a test that needs stock restic never skips.
+func stockOf(t *testing.T, release, dir, password string) func(args ...string) string {
 	t.Helper()
 	root, err := filepath.Abs("../..")
 	if err != nil {
 		t.Fatal(err)
 	}
-	bin := filepath.Join(root, ".cache", "bin", "restic")
+	name, module := "restic", "tools"
+	if release == "0.14" {
+		name, module = "restic-0.14", "tools014"
+	}
+	bin := filepath.Join(root, ".cache", "bin", name)
 	if _, err := os.Stat(bin); err != nil {
 		build := exec.Command("go", "build", "-o", bin, "github.com/restic/restic/cmd/restic")
-		build.Dir = filepath.Join(root, ".ci", "tools")
+		build.Dir = filepath.Join(root, ".ci", module)
 		build.Env = append(os.Environ(), "GOFLAGS=-mod=mod", "GOWORK=off")
 		if out, err := build.CombinedOutput(); err != nil {
 			t.Fatalf("build stock restic: %v\n%s", err, out)
