@@ -14,65 +14,10 @@ import (
 // watch draws an array's progress.
 func (b *bar) watch(p array.Progress) { b.show(p.Done, p.Total, p.Done, "") }
 
-func vaultScrubCommand(flags *pflag.FlagSet) action {
-	dirs := flags.StringArray("drive", nil, "a drive's `folder`; once for each drive")
-	ignoreKey(flags)
-	return onArray(dirs, reading, noArgs, func(ctx context.Context, c *call, r *rack, _ []string) error {
-		report, err := r.scrub(ctx, c)
-		if err != nil {
-			return err
-		}
-		if err := c.print(report, func(w io.Writer) { scrubText(w, report) }); err != nil {
-			return err
-		}
-		return r.scrubVerdict(ctx, report)
-	})
-}
-
 // ignoreKey accepts the key flags on commands that work without the key, so that one command line fits all.
 func ignoreKey(flags *pflag.FlagSet) {
 	flags.String("key-file", "", "not needed here")
 	flags.String("words-file", "", "not needed here")
-}
-
-func (r *rack) scrub(ctx context.Context, c *call) (array.ScrubReport, error) {
-	progress := newBar(c.err, "scrub")
-	defer progress.clear()
-	return r.array.Scrub(ctx, progress.watch)
-}
-
-// scrubVerdict is the exit code after a scrub: lost, damaged or degraded, or healthy.
-func (r *rack) scrubVerdict(ctx context.Context, report array.ScrubReport) error {
-	if n := len(report.Unreadable); n > 0 {
-		return lostError{plural(n, "blob", "blobs") + " cannot be read with these drives"}
-	}
-	if n := len(report.Damaged); n > 0 {
-		return incompleteError{plural(n, "file is", "files are") + " damaged; all can be mended: boxd vault repair"}
-	}
-	h, err := r.array.Health(ctx)
-	if err != nil {
-		return err
-	}
-	return verdictError(h)
-}
-
-func scrubText(w io.Writer, report array.ScrubReport) {
-	for _, d := range report.Drives {
-		state := "ok"
-		switch {
-		case d.Err != "":
-			state = printable(d.Err)
-		case d.Bad+d.Missing > 0:
-			state = fmt.Sprintf("%s damaged (%s), %d missing", plural(d.Bad, "file", "files"), plural(d.Blocks, "block", "blocks"), d.Missing)
-		}
-		fmt.Fprintf(w, "%-16s %8s in %s: %s\n", printable(d.Label), size(d.Bytes), plural(d.Files, "file", "files"), state)
-	}
-	for _, d := range report.Damaged {
-		fmt.Fprintf(w, "  ! %s: %s\n", d.File, printable(d.What))
-	}
-	for _, name := range report.Unreadable {
-		fmt.Fprintf(w, "  ! cannot be read: %s\n", name)
-	}
 }
 
 type verifyResult struct {

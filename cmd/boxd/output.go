@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -84,6 +85,8 @@ func oneLine(err error) string {
 // advise is what to do about errors that any command can meet.
 func advise(err error) (code, advice string) {
 	switch {
+	case errors.Is(err, context.Canceled):
+		return "interrupted", "nothing is lost; give the same command again"
 	case errors.Is(err, storage.ErrFull):
 		return "full", "make room on the drives or add one with boxd drive add; nothing that was stored is lost"
 	case errors.Is(err, storage.ErrUnavailable):

@@ -126,9 +126,11 @@ type ScrubReport struct {
 	Damaged []Damage `json:"damaged"`
 	// Unreadable names blobs that cannot be read with the drives present, damage counted in.
 	Unreadable []string `json:"unreadable"`
+	// Passes say, by the drives' IDs, where a later scrub goes on.
+	Passes map[string]Pass `json:"-"`
 }
 
-// DriveScrub counts what a scrub found on one drive.
+// DriveScrub counts what a scrub found on one drive, in all its parts.
 type DriveScrub struct {
 	ID      string `json:"id"`
 	Label   string `json:"label"`
@@ -146,6 +148,9 @@ type Damage struct {
 	Blob  string `json:"blob"`
 	File  string `json:"file"`
 	What  string `json:"what"`
+	// Missing: there is no such file. Otherwise Blocks of it are damaged, or its length is wrong, or its checksums are lost.
+	Missing bool `json:"missing,omitempty"`
+	Blocks  int  `json:"blocks,omitempty"`
 }
 
 // RepairReport is what a repair did.

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path"
 	"slices"
 	"sync"
+	"time"
 
 	"phonebackupbox/storage"
 )
@@ -15,46 +17,120 @@ import (
 // maxListed bounds the damage that a scrub lists for each drive.
 const maxListed = 1000
 
+// ScrubOptions say where a scrub goes on and when it stops.
+type ScrubOptions struct {
+	// From says how far each drive was read before, by its ID; the others are read from the start.
+	From map[string]Pass
+	// Only lists the IDs of the drives to read. Empty is all that are present.
+	Only []string
+	// For ends the scrub after so long, when the file that is being read then is done. 0 is no limit.
+	For time.Duration
+	// Watch is told how far it has come; it may be nil.
+	Watch Watch
+}
+
 // Scrub reads every file that the drives present should have and compares checksums. It changes nothing; what it
 // finds, the next Repair mends. It fails only if ctx ends: a drive that cannot be read is in the report.
 func (a *Array) Scrub(ctx context.Context, watch Watch) (ScrubReport, error) {
+	return a.ScrubFrom(ctx, ScrubOptions{Watch: watch})
+}
+
+// ScrubFrom is Scrub in parts: it goes on where the Passes say, and its report has Passes to go on from, also when ctx
+// ended it. A Pass that is Done is not read again, but for the damage that it lists: what was mended since is taken off
+// the list. What is written while a Pass is under way may be left to the next one.
+func (a *Array) ScrubFrom(ctx context.Context, o ScrubOptions) (ScrubReport, error) {
 	a.mu.RLock()
 	names := a.led.idx.names("")
 	h, _ := a.health()
 	var members []*member
 	for _, m := range a.members {
-		if d, ok := a.led.drives[m.ID]; ok && !d.removed {
+		if d, ok := a.led.drives[m.ID]; ok && !d.removed && (len(o.Only) == 0 || slices.Contains(o.Only, m.ID)) {
 			members = append(members, m)
 		}
 	}
 	a.mu.RUnlock()
-	p := &progress{watch: watch}
-	for _, d := range h.Drives {
-		if d.State == Attached || d.State == Failing {
-			p.Total += d.Used
-		}
+	var until time.Time
+	if o.For > 0 {
+		until = time.Now().Add(o.For)
 	}
+	p := &progress{watch: o.Watch}
 	scrubs := make([]*driveScrub, len(members))
-	var wg sync.WaitGroup
 	for i, m := range members {
-		scrubs[i] = &driveScrub{a: a, m: m, p: p, report: DriveScrub{ID: m.ID, Label: m.Label}, hurt: make(map[string]bool)}
-		wg.Go(func() { scrubs[i].run(ctx, names) })
+		scrubs[i] = newDriveScrub(a, m, p, o.From[m.ID], until)
+		if j := slices.IndexFunc(h.Drives, func(d DriveHealth) bool { return d.ID == m.ID }); j >= 0 {
+			scrubs[i].pass.Total = max(h.Drives[j].Used, scrubs[i].pass.Found.Bytes)
+		}
+		p.Done += scrubs[i].pass.Found.Bytes
+		p.Total += scrubs[i].pass.Total
+	}
+	var wg sync.WaitGroup
+	for _, s := range scrubs {
+		wg.Go(func() { s.run(ctx, names) })
 	}
 	wg.Wait()
-	report := ScrubReport{Damaged: []Damage{}, Unreadable: []string{}}
-	hurt := make(map[string]bool)
+	passes, tried := make(map[string]Pass), make(map[string]error)
 	for _, s := range scrubs {
-		report.Drives = append(report.Drives, s.report)
-		report.Damaged = append(report.Damaged, s.damage...)
-		maps.Copy(hurt, s.hurt)
+		s.unreadable(ctx, tried)
+		s.close()
+		passes[s.m.ID] = s.pass
 	}
-	slices.SortFunc(report.Drives, func(x, y DriveScrub) int { return cmp.Compare(x.Label, y.Label) })
-	for _, name := range slices.Sorted(maps.Keys(hurt)) {
-		if err := a.readable(ctx, name); err != nil && !errors.Is(err, storage.ErrNotExist) {
-			report.Unreadable = append(report.Unreadable, name)
+	return ReportOf(passes), ctx.Err()
+}
+
+// ReportOf puts together what passes, by the drives' IDs, found so far.
+func ReportOf(passes map[string]Pass) ScrubReport {
+	r := ScrubReport{Drives: []DriveScrub{}, Damaged: []Damage{}, Unreadable: []string{}, Passes: passes}
+	for _, id := range slices.Sorted(maps.Keys(passes)) {
+		p := passes[id]
+		r.Drives = append(r.Drives, p.Found)
+		r.Damaged = append(r.Damaged, p.Damage...)
+		r.Unreadable = append(r.Unreadable, p.Unreadable...)
+	}
+	slices.SortStableFunc(r.Drives, func(x, y DriveScrub) int { return cmp.Compare(x.Label, y.Label) })
+	slices.Sort(r.Unreadable)
+	r.Unreadable = slices.Compact(r.Unreadable)
+	return r
+}
+
+// openAgain is the array as its drives say it is now.
+func (a *Array) openAgain(ctx context.Context) (*Array, error) {
+	a.mu.RLock()
+	var ms []Member
+	for _, m := range a.members {
+		ms = append(ms, m.Member)
+	}
+	a.mu.RUnlock()
+	return Open(ctx, ms, Options{Log: a.log})
+}
+
+// isFine reports whether a file is as it should be, or should not be at all.
+func (a *Array) isFine(ctx context.Context, drive string, d Damage) bool {
+	if d.Blob == "" {
+		f := a.led.files[path.Base(d.File)]
+		return f == nil || !f.needed || !slices.ContainsFunc(f.bad, func(h holder) bool { return h.m.ID == drive && h.path == d.File }) &&
+			slices.ContainsFunc(f.holders, func(h holder) bool { return h.m.ID == drive && h.path == d.File })
+	}
+	f, b, ok := a.fileOf(d.Blob, drive, d.File)
+	if !ok {
+		return true
+	}
+	table, err := a.table(ctx, f)
+	if err == nil {
+		_, _, err = a.verifyFile(ctx, f, table, b, new([]byte))
+	}
+	return err == nil
+}
+
+// fileOf finds the file of a blob that has that path on a drive.
+func (a *Array) fileOf(blob, drive, path string) (fact, blobFile, bool) {
+	for _, f := range a.facts(blob) {
+		for _, b := range f.all() {
+			if b.h.m != nil && b.h.m.ID == drive && b.h.path == path {
+				return f, b, true
+			}
 		}
 	}
-	return report, ctx.Err()
+	return fact{}, blobFile{}, false
 }
 
 // progress tells a Watch, one call at a time.
@@ -72,79 +148,6 @@ func (p *progress) add(n int64) {
 	if p.watch != nil {
 		p.watch(p.Progress)
 	}
-}
-
-// driveScrub reads one drive.
-type driveScrub struct {
-	a      *Array
-	m      *member
-	p      *progress
-	buf    []byte
-	report DriveScrub
-	damage []Damage
-	hurt   map[string]bool // blobs with damage here
-}
-
-func (s *driveScrub) run(ctx context.Context, names []string) {
-	if err := s.all(ctx, names); err != nil {
-		s.report.Err = err.Error()
-	}
-}
-
-// all returns an error if the drive as a whole cannot be read.
-func (s *driveScrub) all(ctx context.Context, names []string) error {
-	s.ledger(ctx)
-	for _, name := range names {
-		for _, f := range s.a.facts(name) {
-			for _, b := range f.all() {
-				if b.h.m != s.m {
-					continue
-				}
-				table, err := s.a.table(ctx, f)
-				if err != nil {
-					s.found(f.name, b.h, err)
-					continue
-				}
-				if err := s.file(ctx, f, table, b); err != nil {
-					return err
-				}
-			}
-		}
-	}
-	return ctx.Err()
-}
-
-// found counts and lists a damaged file.
-func (s *driveScrub) found(name string, h holder, err error) {
-	s.hurt[name] = true
-	if errors.Is(err, storage.ErrNotExist) {
-		s.report.Missing++
-	} else {
-		s.report.Bad++
-	}
-	if len(s.damage) < maxListed {
-		s.damage = append(s.damage, Damage{Drive: s.m.ID, Blob: name, File: h.path, What: err.Error()})
-	}
-}
-
-// file verifies one file. It returns an error only if the drive is gone.
-func (s *driveScrub) file(ctx context.Context, f fact, table []byte, b blobFile) error {
-	s.report.Files++
-	blocks, size, err := s.a.verifyFile(ctx, f, table, b, &s.buf)
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	s.report.Bytes += size
-	s.report.Blocks += blocks
-	s.p.add(size)
-	if err == nil {
-		return nil
-	}
-	if _, serr := b.h.m.Store.Stat(ctx, b.h.path); errors.Is(serr, storage.ErrUnavailable) {
-		return serr
-	}
-	s.found(f.name, b.h, err)
-	return nil
 }
 
 // verifyFile reads a file of a blob and compares its length and checksums. It returns how many blocks are bad and how
@@ -197,35 +200,6 @@ func (a *Array) verifySide(ctx context.Context, h holder, s sectors, sums []byte
 		}
 	}
 	return bad, err
-}
-
-// ledger verifies this drive's copies of the ledger's segments.
-func (s *driveScrub) ledger(ctx context.Context) {
-	s.a.mu.RLock()
-	var files []*ledgerFile
-	var holders []holder
-	for _, f := range s.a.led.files {
-		for _, h := range f.holders {
-			if h.m == s.m && f.needed {
-				files = append(files, f)
-				holders = append(holders, h)
-			}
-		}
-	}
-	s.a.mu.RUnlock()
-	for i, f := range files {
-		s.report.Files++
-		s.report.Bytes += f.size
-		_, err := readWhole(ctx, holders[i], f.id.String())
-		if ctx.Err() != nil {
-			return
-		}
-		if err != nil {
-			s.a.badSegment(f, holders[i], err)
-			s.found("", holders[i], err)
-			delete(s.hurt, "")
-		}
-	}
 }
 
 // readable reads a blob whole, from wherever it can be had.
