@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -192,11 +193,11 @@ type sourceAt struct{ src, off uint32 }
 // foldFacts fills a checkpoint with the registry and the committed facts. It returns where checksums moved to.
 func (a *Array) foldFacts(ctx context.Context, s *segment, moves []bool) (map[sourceAt]uint32, error) {
 	a.mu.RLock()
-	s.records = append(s.records, record{kind: surviveRecord, survive: a.led.survive})
-	for id, d := range a.led.drives {
-		s.records = append(s.records, record{kind: driveRecord, id: id, label: d.label, removed: d.removed})
+	s.add(record{kind: surviveRecord, survive: a.led.survive})
+	for _, id := range slices.Sorted(maps.Keys(a.led.drives)) {
+		d := a.led.drives[id]
+		s.add(record{kind: driveRecord, id: id, label: d.label, removed: d.removed})
 	}
-	slices.SortFunc(s.records[1:], func(x, y record) int { return slices.Compare([]byte(x.id), []byte(y.id)) })
 	facts := a.committedFacts()
 	a.mu.RUnlock()
 	moved := make(map[sourceAt]uint32)
@@ -206,10 +207,11 @@ func (a *Array) foldFacts(ctx context.Context, s *segment, moves []bool) (map[so
 		e := cf.entry
 		a.mu.RLock()
 		p := a.led.places[e.place]
-		f := fact{name: cf.name, shape: a.led.shapeOf(e), source: a.led.sources[e.src], off: e.off, sum: e.sum}
+		f := fact{shape: a.led.shapeOf(e), source: a.led.sources[e.src], off: e.off, sum: e.sum}
 		rec := record{kind: factRecord, name: cf.name, size: int64(e.size), place: s.place(a.led.tables, p, drives), off: e.off, sum: e.sum}
 		a.mu.RUnlock()
 		if int(e.src) < len(moves) && moves[e.src] {
+			f.name = cf.name.String()
 			table, err := a.table(ctx, f)
 			if err != nil {
 				return nil, err
@@ -224,36 +226,43 @@ func (a *Array) foldFacts(ctx context.Context, s *segment, moves []bool) (map[so
 			}
 			rec.source = sources[e.src]
 		}
-		s.records = append(s.records, rec)
+		s.add(rec)
 	}
 	return moved, nil
 }
 
 type committedFact struct {
-	name  string
+	name  nameKey
 	entry entry
 }
 
-// committedFacts lists what the ledger says now, in name order, without what is pending. The caller holds mu.
+// committedFacts lists what the ledger says now, in the order of keys, without what is pending. The caller holds mu.
 func (a *Array) committedFacts() []committedFact {
-	old := make(map[string][]entry)
+	old := make(map[nameKey][]entry)
 	for _, r := range a.pending {
 		if r.kind == factRecord && !r.dropped {
-			old[r.name] = r.old
+			old[keyOf(r.name)] = r.old
 		}
 	}
-	var facts []committedFact
-	for _, name := range a.led.idx.names("") {
-		es, replaced := old[name]
-		if !replaced {
-			es = a.led.idx.chain(name)
-		}
+	x := a.led.idx
+	facts := make([]committedFact, 0, len(x.sealed)+len(x.other))
+	add := func(name nameKey, es ...entry) {
 		for _, e := range es {
 			if e.src != pendingSource {
 				facts = append(facts, committedFact{name, e})
 			}
 		}
 	}
+	for name, i := range x.all() {
+		if es, replaced := old[name]; replaced {
+			add(name, es...)
+			continue
+		}
+		for ; i != 0; i = x.entries[i].next {
+			add(name, x.entries[i])
+		}
+	}
+	slices.SortStableFunc(facts, func(a, b committedFact) int { return a.name.compare(b.name) })
 	return facts
 }
 

@@ -37,10 +37,7 @@ func (a *Array) health() (h Health, members []*member) {
 	}
 	used := make([]int64, len(a.led.driveIDs))
 	whole := make([]int, len(a.led.driveIDs))
-	for _, i := range a.led.idx.sealed {
-		a.countBlob(&h, i, used, whole)
-	}
-	for _, i := range a.led.idx.other {
+	for _, i := range a.led.idx.all() {
 		a.countBlob(&h, i, used, whole)
 	}
 	safe := 0

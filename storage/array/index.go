@@ -1,7 +1,10 @@
 package array
 
 import (
+	"bytes"
+	"cmp"
 	"encoding/hex"
+	"iter"
 	"slices"
 	"strings"
 )
@@ -49,6 +52,30 @@ func (s sealedName) String() string {
 	return sealedDirs[s.dir] + h
 }
 
+// nameKey is any blob's name as it is kept: in binary if it can be.
+type nameKey struct {
+	sealed sealedName // if its dir is not 0
+	text   string     // otherwise
+}
+
+func keyOf(name string) nameKey {
+	if s, ok := seal(name); ok {
+		return nameKey{sealed: s}
+	}
+	return nameKey{text: name}
+}
+
+func (n nameKey) String() string {
+	if n.sealed.dir != 0 {
+		return n.sealed.String()
+	}
+	return n.text
+}
+
+func (n nameKey) compare(m nameKey) int {
+	return cmp.Or(cmp.Compare(n.sealed.dir, m.sealed.dir), bytes.Compare(n.sealed.hash[:], m.sealed.hash[:]), strings.Compare(n.text, m.text))
+}
+
 // entry is a fact as it is kept in memory for each blob: 24 bytes. Checksums stay in the ledger.
 type entry struct {
 	size  uint32 // bytes; maxSize fits
@@ -71,34 +98,40 @@ func newIndex() *index {
 }
 
 // get returns the number of a blob's first entry, 0 if there is none.
-func (x *index) get(name string) uint32 {
-	if s, ok := seal(name); ok {
-		return x.sealed[s]
+func (x *index) get(name string) uint32 { return x.getKey(keyOf(name)) }
+
+func (x *index) getKey(n nameKey) uint32 {
+	if n.sealed.dir != 0 {
+		return x.sealed[n.sealed]
 	}
-	return x.other[name]
+	return x.other[n.text]
 }
 
 // chain returns all entries of a blob.
-func (x *index) chain(name string) []entry {
+func (x *index) chain(name string) []entry { return x.chainKey(keyOf(name)) }
+
+func (x *index) chainKey(n nameKey) []entry {
 	var es []entry
-	for i := x.get(name); i != 0; i = x.entries[i].next {
+	for i := x.getKey(n); i != 0; i = x.entries[i].next {
 		es = append(es, x.entries[i])
 	}
 	return es
 }
 
 // set makes es the facts of a blob; without any the blob is gone. It returns the number of the first.
-func (x *index) set(name string, es ...entry) uint32 {
+func (x *index) set(name string, es ...entry) uint32 { return x.setKey(keyOf(name), es...) }
+
+func (x *index) setKey(n nameKey, es ...entry) uint32 {
 	var first uint32
 	for _, e := range slices.Backward(es) {
 		e.next = first
 		x.entries = append(x.entries, e)
 		first = uint32(len(x.entries) - 1)
 	}
-	if s, ok := seal(name); ok {
-		setOrDelete(x.sealed, s, first)
+	if n.sealed.dir != 0 {
+		setOrDelete(x.sealed, n.sealed, first)
 	} else {
-		setOrDelete(x.other, strings.Clone(name), first)
+		setOrDelete(x.other, strings.Clone(n.text), first)
 	}
 	return first
 }
@@ -129,4 +162,20 @@ func (x *index) names(prefix string) []string {
 	}
 	slices.Sort(names)
 	return names
+}
+
+// all yields the blobs with the numbers of their first entries, in no order.
+func (x *index) all() iter.Seq2[nameKey, uint32] {
+	return func(yield func(nameKey, uint32) bool) {
+		for s, i := range x.sealed {
+			if !yield(nameKey{sealed: s}, i) {
+				return
+			}
+		}
+		for name, i := range x.other {
+			if !yield(nameKey{text: name}, i) {
+				return
+			}
+		}
+	}
 }

@@ -323,17 +323,11 @@ func (l *ledger) cover(id segmentID) {
 // tableBytes counts the bytes of live checksums in each source.
 func (l *ledger) tableBytes() []int64 {
 	n := make([]int64, len(l.sources))
-	count := func(i uint32) {
+	for _, i := range l.idx.all() {
 		for ; i != 0; i = l.idx.entries[i].next {
 			e := l.idx.entries[i]
 			n[e.src] += int64(l.shapeOf(e).tableLen()) + 1 // a blob without bytes has no checksums, and a source
 		}
-	}
-	for _, i := range l.idx.sealed {
-		count(i)
-	}
-	for _, i := range l.idx.other {
-		count(i)
 	}
 	return n
 }

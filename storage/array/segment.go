@@ -1,7 +1,6 @@
 package array
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -86,8 +85,9 @@ type segment struct {
 	covers  []cover // of a checkpoint
 	drives  []string
 	sources []string // names of segments that hold checksums of facts in this one
-	records []record
-	tables  []byte // checksums of the facts; empty after parsing
+	count   uint64   // records
+	records []byte   // as they are in the file: those of a checkpoint are as many as the array has blobs
+	tables  []byte   // checksums of the facts; empty after parsing
 
 	hash      [32]byte // of the header, which has the facts' hash
 	tablesAt  int64
@@ -106,7 +106,7 @@ const (
 // record is one thing that a segment says. Which fields count depends on the kind.
 type record struct {
 	kind recordKind
-	name string // of the blob
+	name nameKey // of the blob
 
 	// A fact. Drives are numbers into the segment's drives; source 0 is the segment itself, else sources[source-1].
 	size    int64
@@ -122,6 +122,22 @@ type record struct {
 
 func (r record) shape() shape {
 	return shape{r.size, r.place.k, r.place.m, r.place.side}
+}
+
+// add appends a record. The drives and sources that it names are in the segment's lists.
+func (s *segment) add(r record) {
+	s.records = r.append(s.records)
+	s.count++
+}
+
+// each calls yield with the records, one after the other. A record's holders are valid during the call only.
+func (s *segment) each(yield func(r *record)) {
+	rd := reader{b: s.records}
+	var rec record
+	for range s.count {
+		s.readRecord(&rd, &rec)
+		yield(&rec)
+	}
 }
 
 // encode writes a segment: header, facts, tables. It sets hash, tablesAt and tablesLen.
@@ -143,14 +159,13 @@ func (s *segment) encode() ([]byte, error) {
 			facts = appendText(facts, t)
 		}
 	}
-	facts = binary.AppendUvarint(facts, uint64(len(s.records)))
-	for _, r := range s.records {
-		facts = r.append(facts)
-	}
-	if total := headerLen + len(facts) + len(s.tables); total > storage.MaxBlob {
+	facts = binary.AppendUvarint(facts, s.count)
+	factsLen := len(facts) + len(s.records)
+	total := headerLen + factsLen + len(s.tables)
+	if total > storage.MaxBlob {
 		return nil, fmt.Errorf("array: ledger segment of %d bytes is too large", total)
 	}
-	h := make([]byte, 0, headerLen+len(facts)+len(s.tables))
+	h := make([]byte, 0, total)
 	h = append(h, segmentMagic...)
 	h = binary.LittleEndian.AppendUint32(h, segmentVersion)
 	var flags uint32
@@ -161,15 +176,17 @@ func (s *segment) encode() ([]byte, error) {
 	h = append(h, s.array[:]...)
 	h = append(h, s.id.session[:]...)
 	h = binary.LittleEndian.AppendUint64(h, s.id.counter)
-	h = binary.LittleEndian.AppendUint32(h, uint32(len(facts)))
+	h = binary.LittleEndian.AppendUint32(h, uint32(factsLen))
 	h = binary.LittleEndian.AppendUint32(h, uint32(len(s.tables)))
-	sum := sha256.Sum256(facts)
-	h = append(h, sum[:]...)
+	sum := sha256.New()
+	sum.Write(facts) // never fails (hash.Hash)
+	sum.Write(s.records)
+	h = sum.Sum(h)
 	h = binary.LittleEndian.AppendUint32(h, 0) // reserved
 	h = binary.LittleEndian.AppendUint32(h, crc32.Checksum(h, crc32.MakeTable(crc32.Castagnoli)))
 	s.hash = sha256.Sum256(h)
-	s.tablesAt, s.tablesLen = int64(headerLen+len(facts)), int64(len(s.tables))
-	return append(append(h, facts...), s.tables...), nil
+	s.tablesAt, s.tablesLen = int64(headerLen+factsLen), int64(len(s.tables))
+	return append(append(append(h, facts...), s.records...), s.tables...), nil
 }
 
 func appendText(b []byte, s string) []byte {
@@ -177,11 +194,11 @@ func appendText(b []byte, s string) []byte {
 	return append(b, s...)
 }
 
-func appendName(b []byte, name string) []byte {
-	if s, ok := seal(name); ok {
-		return append(append(b, s.dir), s.hash[:]...)
+func appendName(b []byte, name nameKey) []byte {
+	if name.sealed.dir != 0 {
+		return append(append(b, name.sealed.dir), name.sealed.hash[:]...)
 	}
-	return appendText(append(b, 0), name)
+	return appendText(append(b, 0), name.text)
 }
 
 func (r record) append(b []byte) []byte {
@@ -244,7 +261,7 @@ func parseHeader(h []byte, size int64) (s *segment, factsLen int64, factsSum [32
 	return s, factsLen, factsSum, nil
 }
 
-// parseSegment reads header and facts; b may be cut off after them. size is the file's.
+// parseSegment reads header and facts; b may be cut off after them. size is the file's. The segment keeps b.
 func parseSegment(b []byte, size int64) (*segment, error) {
 	if len(b) < headerLen {
 		return nil, fmt.Errorf("%w: %d bytes", errSegment, len(b))
@@ -271,16 +288,17 @@ func parseSegment(b []byte, size int64) (*segment, error) {
 // checkTables verifies all of a segment file's checksums of checksums; b is the whole file.
 func (s *segment) checkTables(b []byte) error {
 	tables := b[s.tablesAt:]
-	for _, r := range s.records {
-		if r.kind != factRecord || r.source != 0 {
-			continue
+	var err error
+	s.each(func(r *record) {
+		if r.kind != factRecord || r.source != 0 || err != nil {
+			return
 		}
 		t := tables[r.off:][:r.shape().tableLen()]
 		if crc32.Checksum(t, crc32.MakeTable(crc32.Castagnoli)) != r.sum {
-			return fmt.Errorf("%w: checksums of %s", errSegment, r.name)
+			err = fmt.Errorf("%w: checksums of %s", errSegment, r.name)
 		}
-	}
-	return nil
+	})
+	return err
 }
 
 // read decodes the facts.
@@ -308,22 +326,25 @@ func (s *segment) read(r *reader) {
 		r.bad = r.bad || !ok
 		s.sources = append(s.sources, name)
 	}
-	for range r.count(1<<28, 2) {
-		s.records = append(s.records, s.readRecord(r))
-		if r.bad {
+	s.count = r.count(1<<28, 2)
+	s.records = r.b
+	var rec record
+	for range s.count {
+		if s.readRecord(r, &rec); r.bad {
 			return
 		}
 	}
+	s.records = s.records[:len(s.records)-len(r.b)]
 	if !s.id.folded && (len(s.parents) > 1 || len(s.covers) > 0) || s.id.counter >= 1<<48 {
 		r.bad = true
 	}
 }
 
-func (s *segment) readRecord(r *reader) record {
-	rec := record{kind: recordKind(r.byte())}
+func (s *segment) readRecord(r *reader, rec *record) {
+	*rec = record{kind: recordKind(r.byte())}
 	switch rec.kind {
 	case factRecord:
-		s.readFact(r, &rec)
+		s.readFact(r, rec)
 	case tombstoneRecord:
 		rec.name = r.name()
 	case driveRecord:
@@ -337,7 +358,6 @@ func (s *segment) readRecord(r *reader) record {
 	default:
 		r.bad = true
 	}
-	return rec
 }
 
 // readFact decodes a fact and refuses one that could not have been written.
@@ -346,7 +366,7 @@ func (s *segment) readFact(r *reader, rec *record) {
 	rec.size = int64(r.uvarint(maxSize))
 	p := &rec.place
 	p.k, p.m, p.side = int(r.byte()), int(r.byte()), sideKind(r.byte())
-	p.holders = bytes.Clone(r.bytes(int(r.byte())))
+	p.holders = r.bytes(int(r.byte()))
 	rec.source = int(r.uvarint(uint64(len(s.sources))))
 	rec.off = uint32(r.uvarint(storage.MaxBlob))
 	rec.sum = binary.LittleEndian.Uint32(r.bytes(4))
@@ -407,20 +427,19 @@ func (r *reader) count(most uint64, each int) uint64 {
 
 func (r *reader) text(most uint64) string { return string(r.bytes(int(r.uvarint(most)))) }
 
-func (r *reader) name() string {
-	dir := r.byte()
-	if dir == 0 {
-		name := r.text(maxName)
-		if _, sealed := seal(name); sealed || !storage.ValidName(name) {
+func (r *reader) name() (n nameKey) {
+	n.sealed.dir = r.byte()
+	if n.sealed.dir == 0 {
+		n.text = r.text(maxName)
+		if _, sealed := seal(n.text); sealed || !storage.ValidName(n.text) {
 			r.bad = true
 		}
-		return name
+		return n
 	}
-	s := sealedName{dir: dir}
-	copy(s.hash[:], r.bytes(32))
-	if int(dir) >= len(sealedDirs) || r.bad {
+	copy(n.sealed.hash[:], r.bytes(32))
+	if int(n.sealed.dir) >= len(sealedDirs) || r.bad {
 		r.bad = true
-		return ""
+		return nameKey{}
 	}
-	return s.String()
+	return n
 }

@@ -21,14 +21,16 @@ func sampleSegment() *segment {
 	}
 	hash := "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 	c := newCoders()
-	s.records = []record{
+	for _, r := range []record{
 		{kind: surviveRecord, survive: 2},
 		{kind: driveRecord, id: "a", label: "disk A"},
 		{kind: driveRecord, id: "b", label: "disk B", removed: true},
-		{kind: factRecord, name: "data/01/" + hash, size: 131073, place: placement{k: 2, m: 1, holders: []driveNo{0, nowhere, 2}}, sum: c.sum(s.tables)},
-		{kind: factRecord, name: "keys/" + hash, size: 5, place: placement{k: 1, holders: []driveNo{1}, side: reedSolomon}, source: 1, off: 99, sum: 3},
-		{kind: factRecord, name: "config", size: 0, place: placement{k: 1, m: 1, holders: []driveNo{0, 1}}, off: 20},
-		{kind: tombstoneRecord, name: "resume/x"},
+		{kind: factRecord, name: keyOf("data/01/" + hash), size: 131073, place: placement{k: 2, m: 1, holders: []driveNo{0, nowhere, 2}}, sum: c.sum(s.tables)},
+		{kind: factRecord, name: keyOf("keys/" + hash), size: 5, place: placement{k: 1, holders: []driveNo{1}, side: reedSolomon}, source: 1, off: 99, sum: 3},
+		{kind: factRecord, name: keyOf("config"), size: 0, place: placement{k: 1, m: 1, holders: []driveNo{0, 1}}, off: 20},
+		{kind: tombstoneRecord, name: keyOf("resume/x")},
+	} {
+		s.add(r)
 	}
 	return s
 }
@@ -90,6 +92,9 @@ func FuzzSegment(f *testing.F) {
 		v := newView()
 		v.apply(newTables(), s)
 		s.tables = b[s.tablesAt:]
+		packed := *s
+		s.records, s.count = nil, 0
+		packed.each(func(r *record) { s.add(*r) })
 		if again, err := s.encode(); err != nil || !bytes.Equal(again, b) {
 			t.Errorf("%x came back as %x, %v", b, again, err)
 		}

@@ -92,35 +92,46 @@ func (v *view) apply(t *tables, s *segment) {
 		nos[i] = t.drive(id)
 	}
 	own := t.source(s.id.String())
-	last := "" // a checkpoint may hold several facts of a blob, one after another
-	for _, r := range s.records {
+	sources := make([]uint32, len(s.sources))
+	for i, name := range s.sources {
+		sources[i] = t.source(name)
+	}
+	places := make(map[string]uint32) // by the segment's own drive numbers: nearly all facts have one of a few
+	var last nameKey                  // a checkpoint may hold several facts of a blob, one after another
+	s.each(func(r *record) {
 		switch r.kind {
 		case factRecord:
 			e := entry{size: uint32(r.size), src: own, off: r.off, sum: r.sum}
 			if r.source > 0 {
-				e.src = t.source(s.sources[r.source-1])
+				e.src = sources[r.source-1]
 			}
-			p := r.place
-			p.holders = make([]driveNo, len(r.place.holders))
-			for i, h := range r.place.holders {
-				p.holders[i] = nos[h]
+			key := r.place.key()
+			no, ok := places[key]
+			if !ok {
+				p := r.place
+				p.holders = make([]driveNo, len(r.place.holders))
+				for i, h := range r.place.holders {
+					p.holders[i] = nos[h]
+				}
+				no = t.place(p)
+				places[key] = no
 			}
-			e.place = t.place(p)
+			e.place = no
 			if s.id.folded && r.name == last {
-				v.idx.set(r.name, append(v.idx.chain(r.name), e)...)
+				v.idx.setKey(r.name, append(v.idx.chainKey(r.name), e)...)
 			} else {
-				v.idx.set(r.name, e)
+				v.idx.setKey(r.name, e)
 			}
 			last = r.name
 		case tombstoneRecord:
-			v.idx.set(r.name)
+			v.idx.setKey(r.name)
 		case driveRecord:
 			t.drive(r.id)
 			v.drives[r.id] = driveState{r.label, r.removed}
 		case surviveRecord:
 			v.survive = r.survive
 		}
-	}
+	})
 }
 
 // union adds what another branch of a forked ledger knows: no delete crosses a fork, and a drive that either branch
@@ -132,16 +143,16 @@ func (v *view) union(t *tables, w *view) {
 			v.drives[id] = d
 		}
 	}
-	for _, name := range w.idx.names("") {
-		mine := v.idx.chain(name)
+	for name := range w.idx.all() {
+		mine := v.idx.chainKey(name)
 		changed := false
-		for _, e := range w.idx.chain(name) {
+		for _, e := range w.idx.chainKey(name) {
 			var c bool
 			mine, c = t.merge(mine, e)
 			changed = changed || c
 		}
 		if changed {
-			v.idx.set(name, mine...)
+			v.idx.setKey(name, mine...)
 		}
 	}
 }

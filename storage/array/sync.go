@@ -217,7 +217,7 @@ func (a *Array) compose(b batch) (s *segment, at []uint32) {
 	drives := make(map[driveNo]driveNo)
 	at = make([]uint32, len(b.records))
 	for i, r := range b.records {
-		rec := record{kind: r.kind, name: r.name, id: r.drive, label: r.label, removed: r.removed, survive: r.survive}
+		rec := record{kind: r.kind, name: keyOf(r.name), id: r.drive, label: r.label, removed: r.removed, survive: r.survive}
 		if r.kind == factRecord {
 			if r.dropped {
 				continue
@@ -227,7 +227,7 @@ func (a *Array) compose(b batch) (s *segment, at []uint32) {
 			at[i] = rec.off
 			s.tables = append(s.tables, r.table...)
 		}
-		s.records = append(s.records, rec)
+		s.add(rec)
 	}
 	return s, at
 }
