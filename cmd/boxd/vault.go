@@ -108,6 +108,9 @@ func mayCreate(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return hintError{fmt.Errorf("%s: %w", dir, reason(err)), "drive", "name a folder that can be made and written to"}
 	}
+	if err := drive.CheckFormat(dir); err != nil {
+		return err
+	}
 	f, err := os.CreateTemp(dir, ".boxd-")
 	if err != nil {
 		return hintError{fmt.Errorf("%s: %w", dir, reason(err)), "drive", "name a folder that can be written to"}
@@ -153,8 +156,12 @@ func vaultStatusCommand(flags *pflag.FlagSet) action {
 		if err != nil {
 			return err
 		}
+		facts, err := r.facts()
+		if err != nil {
+			return err
+		}
 		res := statusResult{Vault: r.vault.ID(), Verdict: verdict(h), Survives: survives(h), Snapshots: len(snaps),
-			WordsOut: out || r.passphrase, HeldKeys: held, Bare: r.withoutRescue(), Health: h}
+			WordsOut: out || r.passphrase, HeldKeys: held, Bare: r.withoutRescue(), Attached: facts, Health: h}
 		if err := c.print(res, res.text); err != nil {
 			return err
 		}
@@ -170,6 +177,7 @@ type statusResult struct {
 	WordsOut  bool         `json:"words_out"`      // the words are on a key stick or on paper: the box is not the only one to have them
 	HeldKeys  []string     `json:"held_keys"`      // drives that hold, or may hold, a removed key, in words
 	Bare      []string     `json:"without_rescue"` // attached drives that carry no rescue program
+	Attached  []driveFacts `json:"attached"`       // what the attached drives tell of themselves
 	Health    array.Health `json:"health"`
 }
 
@@ -247,13 +255,14 @@ func (res statusResult) text(w io.Writer) {
 		}
 		whole := ""
 		if d.Complete {
-			whole = "opens with stock restic"
+			whole = "opens with stock restic" + onceEjected(res.Attached, d.ID)
 		}
 		fmt.Fprintf(w, "  %-16s %-9s %9s used  %-24s %s\n", printable(d.Label), d.State, size(d.Used), room, whole)
 	}
 	for _, name := range h.Lost {
 		fmt.Fprintf(w, "  ! lost: %s\n", name)
 	}
+	driveWarnings(w, res.Attached)
 	for _, held := range res.HeldKeys {
 		fmt.Fprintf(w, "  ! %s\n", printable(held))
 	}

@@ -53,6 +53,8 @@ type Options struct {
 	// Step, if not nil, is asked before each step of a switch that Open finishes; its error ends Open, as a power cut
 	// would.
 	Step func(what string) error
+
+	format *Format // what to take the file system for; for tests
 }
 
 // Drive is one mounted drive. It implements storage.Store and storage.Spacer for names of at least two elements: the
@@ -68,7 +70,13 @@ type Drive struct {
 	// switching is set on a drive that is opened for reading in the middle of a switch.
 	switching bool
 
+	format Format
+	whole  *os.File // the folder, open since before the first change: to flush all of a fragile file system
+
 	syncMu sync.Mutex // one Sync at a time
+
+	touchMu sync.Mutex // guards touched
+	touched bool       // the list of placing.go is there
 
 	mu      sync.RWMutex // guards what follows, and renames against opening
 	pending map[string]pendingFile
@@ -86,9 +94,13 @@ type pendingFile struct {
 
 // Create makes dir a new, empty drive of the vault with that ID and opens it for writing. It makes dir if there is
 // none. It refuses a folder that is a drive already (ErrExists), and one that holds a folder it would write into.
+// Errors: also ErrFormat.
 func Create(dir, vaultID string) (*Drive, error) {
 	if err := os.MkdirAll(dir, modeTop); err != nil {
 		return nil, dirError(dir, err)
+	}
+	if err := CheckFormat(dir); err != nil {
+		return nil, err
 	}
 	root, err := openDir(dir)
 	if err != nil {
@@ -148,17 +160,35 @@ func open(root *os.Root, dir string, ident Identity, o Options) (*Drive, error) 
 		busy:    make(map[string]chan struct{}),
 		dirty:   make(map[string]bool),
 	}
-	if o.ReadOnly {
+	err := d.learnFormat(o)
+	if err == nil && o.ReadOnly {
 		_, d.switching, _ = switching(root) // Open has seen its error
-		return d, nil
+	} else if err == nil {
+		err = d.openForWriting(o.Step)
 	}
-	if err := d.openForWriting(o.Step); err != nil {
-		if d.lock != nil {
-			err = errors.Join(err, d.lock.Close())
+	if err != nil {
+		for _, f := range []*os.File{d.lock, d.whole} {
+			if f != nil {
+				err = errors.Join(err, f.Close())
+			}
 		}
 		return nil, errors.Join(err, root.Close())
 	}
 	return d, nil
+}
+
+// learnFormat finds out what file system the drive is on, from its open folder: the path may lead elsewhere by now.
+func (d *Drive) learnFormat(o Options) error {
+	var err error
+	if d.whole, err = d.root.Open("."); err != nil {
+		return dirError(d.dir, err)
+	}
+	if o.format != nil {
+		d.format = *o.format
+	} else if d.format, err = formatOfFile(d.whole); err != nil {
+		return dirError(d.dir, err)
+	}
+	return nil
 }
 
 func (d *Drive) openForWriting(step func(what string) error) error {
@@ -172,6 +202,9 @@ func (d *Drive) openForWriting(step func(what string) error) error {
 	d.lock = lock
 	if err := lockFile(lock); err != nil {
 		return fmt.Errorf("drive: another boxd is using %s: %w (%w)", d.dir, ErrBusy, err)
+	}
+	if err := d.settle(); err != nil {
+		return dirError(d.dir, err)
 	}
 	if err := d.finishSwitch(step); err != nil {
 		return dirError(d.dir, err)
@@ -223,7 +256,7 @@ func (d *Drive) Vault() string { return d.ident.Vault }
 // Dir returns the folder that the drive was opened at.
 func (d *Drive) Dir() string { return d.dir }
 
-// Close drops what was put and not synced, and lets go of the drive.
+// Close drops what was put and not synced, and lets go of the drive. On a fragile file system it flushes it, too.
 func (d *Drive) Close() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -232,10 +265,17 @@ func (d *Drive) Close() error {
 		errs = append(errs, d.root.Remove(p.temp))
 	}
 	clear(d.pending)
+	if d.lock != nil {
+		errs = append(errs, d.finish())
+	}
 	d.broken = fmt.Errorf("drive: %s is closed: %w", d.dir, storage.ErrUnavailable)
 	if d.lock != nil {
 		errs = append(errs, d.lock.Close())
 		d.lock = nil
+	}
+	if d.whole != nil {
+		errs = append(errs, d.whole.Close())
+		d.whole = nil
 	}
 	return errors.Join(append(errs, d.root.Close())...)
 }

@@ -18,13 +18,16 @@ const openFlags = unix.O_NONBLOCK | unix.O_NOFOLLOW
 // so there are no stale locks.
 func lockFile(f *os.File) error { return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) }
 
-// syncDir makes the names in a folder durable.
+// syncDir makes the names in a folder durable, and on FAT and exFAT all that is changed: see placing.go.
 func syncDir(root *os.Root, dir string) error {
 	f, err := root.Open(dir)
 	if err != nil {
 		return err
 	}
-	return errors.Join(f.Sync(), f.Close())
+	if noJournal(f) {
+		err = syncAll(f) // on FAT it leaves the drive's own cache alone, which Sync does not
+	}
+	return errors.Join(err, f.Sync(), f.Close())
 }
 
 // space asks the file system, which a Drive holds open, so a vanished mount is not mistaken for the one below.

@@ -93,7 +93,7 @@ func (d *Drive) put(ctx context.Context, name string, p []byte) error {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := d.room(int64(len(p))); err != nil {
+	if err := errors.Join(d.room(int64(len(p))), d.touch()); err != nil {
 		return err
 	}
 	d.mu.Lock()
@@ -272,6 +272,9 @@ func (d *Drive) Delete(ctx context.Context, name string) error {
 	defer d.release(name)
 	if err := errors.Join(ctx.Err(), d.writable()); err != nil {
 		return fmt.Errorf("drive: delete %s: %w", name, err)
+	}
+	if err := d.touch(); err != nil {
+		return fmt.Errorf("drive: delete %s: %w", name, classify(err))
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -37,6 +37,9 @@ func (d *Drive) Sync(ctx context.Context) error {
 	if err := d.flushFiles(ctx, batch); err != nil {
 		return d.fail(ctx, err)
 	}
+	if err := d.announce(batch); err != nil {
+		return d.fail(ctx, err)
+	}
 	if err := d.rename(batch); err != nil {
 		return d.fail(ctx, err)
 	}
@@ -44,6 +47,12 @@ func (d *Drive) Sync(ctx context.Context) error {
 	dirs := d.dirty
 	d.dirty = make(map[string]bool)
 	d.mu.Unlock()
+	if d.format.Fragile && len(dirs) > 0 {
+		if err := d.syncTree(); err != nil { // the files anew, since they have other names; then the folders
+			return d.fail(ctx, err)
+		}
+		return nil
+	}
 	if err := d.flushDirs(dirs); err != nil {
 		return d.fail(ctx, err)
 	}
