@@ -1,6 +1,7 @@
 package array
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,8 +21,12 @@ const (
 )
 
 // catchUp gives members the segments that they lack, so that each drive alone has a whole ledger. A parent is durable
-// before its child is written: of what the power takes with it, the child may stay and the parent go.
+// before its child is written, and what holds checksums before the chain: of what the power takes with it, the child may
+// stay and the parent go.
 func (a *Array) catchUp(ctx context.Context, ms []*member) error {
+	if err := a.prove(ctx); err != nil {
+		return err
+	}
 	a.mu.RLock()
 	var files []*ledgerFile
 	for _, f := range a.led.files {
@@ -30,8 +35,15 @@ func (a *Array) catchUp(ctx context.Context, ms []*member) error {
 		}
 	}
 	a.mu.RUnlock()
-	slices.SortFunc(files, func(x, y *ledgerFile) int { return strings.Compare(x.id.String(), y.id.String()) })
+	slices.SortFunc(files, func(x, y *ledgerFile) int {
+		return cmp.Or(cmp.Compare(boolByte(x.chained), boolByte(y.chained)), strings.Compare(x.id.String(), y.id.String()))
+	})
+	var unflushed []holder
 	for _, f := range files {
+		if f.chained && len(unflushed) > 0 {
+			a.flush(ctx, membersOf(unflushed)) // who cannot is left out from now on
+			unflushed = nil
+		}
 		a.mu.RLock()
 		want := slices.Clone(f.bad)
 		for _, m := range ms {
@@ -58,9 +70,7 @@ func (a *Array) catchUp(ctx context.Context, ms []*member) error {
 				return err
 			}
 		}
-		if f.chained {
-			a.flush(ctx, membersOf(want)) // who cannot is left out from now on
-		}
+		unflushed = append(unflushed, want...)
 	}
 	return ctx.Err()
 }

@@ -37,6 +37,7 @@ type ledgerFile struct {
 	// chained segments are those that a replay reads, in the order of their counters: one without its parent would make the
 	// ledger look damaged.
 	chained bool
+	next    []string // segments of the chain that were written after it, when the ledger was read
 }
 
 // ledger is what the members' ledgers say together.
@@ -286,6 +287,8 @@ func (ld *loader) replay(ctx context.Context, head *segment) (*view, error) {
 			ld.l.incomplete = true
 			break
 		}
+		f := ld.l.files[next.id.String()]
+		f.next = append(f.next, s.id.String())
 		s = next
 	}
 	ld.l.sinceFold = max(ld.l.sinceFold, len(chain))

@@ -44,6 +44,7 @@ type Array struct {
 	// change is held for reading by everything that puts or deletes, for writing by what adds and removes drives.
 	change sync.RWMutex
 	commit sync.Mutex // one Sync at a time
+	proved bool       // guarded by commit: see prove
 	names  nameLocks
 
 	mu       sync.RWMutex // guards what follows

@@ -1,0 +1,127 @@
+package array_test
+
+import (
+	"testing"
+
+	"phonebackupbox/storage/array"
+	"phonebackupbox/storage/vdrive"
+)
+
+// newest is the name of the newest segment of a drive's ledger.
+func newest(t *testing.T, d *vdrive.Drive) string {
+	t.Helper()
+	name := ""
+	for info, err := range d.List(t.Context(), "ledger/") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		name = info.Name
+	}
+	return name
+}
+
+// A power cut tears the newest ledger segment on one drive and not on the other. The next session writes on; after it each
+// drive alone has a whole ledger, whichever copy was read.
+func TestTornSegmentIsNotBuiltUpon(t *testing.T) {
+	for torn := range 2 {
+		for what, tear := range map[string]func(d *vdrive.Drive, name string){
+			"cut off":            func(d *vdrive.Drive, name string) { d.Truncate(name, 200) },
+			"facts missing":      func(d *vdrive.Drive, name string) { d.Rot(name, 8*110) },
+			"checksums missing":  func(d *vdrive.Drive, name string) { d.Rot(name, 8*size(t, d, name)-1) },
+			"nothing is missing": func(d *vdrive.Drive, name string) {},
+		} {
+			r := newRig(t, uint64(torn), 2, 1)
+			fill(t, r.a, 0)
+			fill(t, r.a, 10)
+			tear(r.drives[torn], newest(t, r.drives[torn]))
+			a := r.reopen()
+			mustPut(t, a, packName(99), pack(77, 99))
+			mustSync(t, a)
+			h := wantHealthy(t, a)
+			if h.LedgerIncomplete {
+				t.Errorf("%s: %+v", what, h)
+			}
+			for left := range 2 {
+				a := r.reopen(left)
+				wantFill(t, a, 0)
+				wantFill(t, a, 10)
+				wantBlob(t, a, packName(99), pack(77, 99))
+				if h, err := a.Health(t.Context()); err != nil || h.LedgerIncomplete {
+					t.Errorf("%s on drive %d, drive %d is left: %+v %v", what, torn, left, h, err)
+				}
+			}
+		}
+	}
+}
+
+func size(t *testing.T, d *vdrive.Drive, name string) int64 {
+	t.Helper()
+	info, err := d.Stat(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.Size
+}
+
+// The power fails at every write while a drive that was away catches up and one that is new is filled; one more Sync comes, and
+// all drives but one die. Each drive alone has a whole ledger.
+func TestLedgerAfterAPowerCutWhileCatchingUp(t *testing.T) {
+	start := func(seed uint64) *rig {
+		r := newRig(t, seed, 3, 2)
+		mustPut(t, r.a, packName(0), pack(700, 0))
+		mustSync(t, r.a)
+		r.reopen(0, 1)
+		for i := range 3 {
+			mustPut(t, r.a, packName(1+i), pack(700, 1))
+			mustSync(t, r.a)
+		}
+		r.drives = append(r.drives, vdrive.New(seed+9000))
+		r.power.Feed(r.drives[3])
+		r.reopen(0, 1, 2)
+		return r
+	}
+	catchUp := func(r *rig) error {
+		if err := r.a.Put(t.Context(), packName(50), pack(7, 50)); err != nil {
+			return err
+		}
+		if err := r.a.Sync(t.Context()); err != nil {
+			return err
+		}
+		return r.a.Add(t.Context(), r.members(3)[0])
+	}
+	for nth, cut := 1, true; cut; nth++ {
+		for fate := range uint64(6) {
+			r := start(uint64(nth) + 1000*fate)
+			r.power.Cut(nth)
+			cut = catchUp(r) != nil
+			r.power.Restore()
+			all := []int{0, 1, 2, 3}
+			for range nth % 4 { // whose copy is read first
+				all = append(all[1:], all[0])
+			}
+			a := r.reopen(all...)
+			mustPut(t, a, packName(51), pack(9, 51))
+			mustSync(t, a)
+			h, err := a.Health(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, d := range h.Drives {
+				if d.State == array.Blank {
+					continue
+				}
+				a := r.reopen(int(d.ID[len(d.ID)-1] - '0'))
+				if d.ID != "drive-3" {
+					wantBlob(t, a, packName(0), pack(700, 0))
+				}
+				wantBlob(t, a, packName(51), pack(9, 51))
+				if h, err := a.Health(t.Context()); err != nil || h.LedgerIncomplete {
+					t.Fatalf("power cut in write %d, fate %d, %s is left: %+v %v", nth, fate, d.ID, h, err)
+				}
+			}
+		}
+		if !cut && nth < 10 {
+			t.Errorf("only %d writes", nth)
+		}
+	}
+}
