@@ -17,6 +17,7 @@ type Config struct {
 	Vault  Vault
 	Roster Roster
 	Drives Drives       // nil: no drive can be adopted, and shutting down flushes nothing
+	Policy Policy       // what the owner allows
 	Log    *slog.Logger // nil: no log
 }
 

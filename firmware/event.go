@@ -17,6 +17,7 @@ type (
 		Enrolled []Enrolment
 		Backups  []Backup // newest first
 		Health   Health
+		Policy   Policy
 		Err      error // the vault could not be opened or read
 	}
 

@@ -15,27 +15,29 @@ type Code string
 
 // The codes. B-0x is about the phone, B-1x about drives, B-2x about the key, B-3x about restoring, B-9x about the box.
 const (
-	PhoneLocked       Code = "B-01"
-	PhoneUnplugged    Code = "B-02"
-	FilesLeftOut      Code = "B-03"
-	PhoneSilentFault  Code = "B-04"
-	PhoneUnsupported  Code = "B-05"
-	DriveMissing      Code = "B-10"
-	DrivesFull        Code = "B-11"
-	TooFewDrives      Code = "B-12"
-	DriveFailingFault Code = "B-13"
-	DriveReadOnlyCode Code = "B-14"
-	DrivesNeeded      Code = "B-15"
-	DataLost          Code = "B-16"
-	DriveUnreadable   Code = "B-17"
-	KeyMissing        Code = "B-20"
-	KeyWrong          Code = "B-21"
-	RestoreRefused    Code = "B-30"
-	TargetFull        Code = "B-31"
-	RestoreIncomplete Code = "B-32"
-	TargetUnplugged   Code = "B-33"
-	Interrupted       Code = "B-98"
-	Internal          Code = "B-99"
+	PhoneLocked        Code = "B-01"
+	PhoneUnplugged     Code = "B-02"
+	FilesLeftOut       Code = "B-03"
+	PhoneSilentFault   Code = "B-04"
+	PhoneUnsupported   Code = "B-05"
+	DriveMissing       Code = "B-10"
+	DrivesFull         Code = "B-11"
+	TooFewDrives       Code = "B-12"
+	DriveFailingFault  Code = "B-13"
+	DriveReadOnlyCode  Code = "B-14"
+	DrivesNeeded       Code = "B-15"
+	DataLost           Code = "B-16"
+	DriveUnreadable    Code = "B-17"
+	KeyMissing         Code = "B-20"
+	KeyWrong           Code = "B-21"
+	RestoreRefused     Code = "B-30"
+	TargetFull         Code = "B-31"
+	RestoreIncomplete  Code = "B-32"
+	TargetUnplugged    Code = "B-33"
+	RestoreWantsStick  Code = "B-34"
+	RestoreNotByButton Code = "B-35"
+	Interrupted        Code = "B-98"
+	Internal           Code = "B-99"
 )
 
 // Severity orders faults; it decides the rhythm of the amber light.
@@ -105,6 +107,8 @@ var faults = []Fault{
 	{TargetFull, Attention, 1, 0, "The new phone has too little room for everything.", "Use a phone with more storage.", "", ""},
 	{RestoreIncomplete, Attention, 1, 0, "Some files could not be put onto the new phone.", "See the list of files. They are safe in the vault; restore again to try those left out.", "", ""},
 	{TargetUnplugged, Attention, 1, 0, "The new phone came unplugged before everything was on it.", "Plug it in again and hold the button again. What is on it is not copied twice.", "", ""},
+	{RestoreWantsStick, Attention, 1, 0, "A restore by the button needs the key stick.", "Plug the key stick in and hold the button again.", "", ""},
+	{RestoreNotByButton, Attention, 1, 0, "Restoring by the button is switched off.", "Restore with a computer, or allow it: restore_by_button in box.toml.", "", ""},
 	{Interrupted, News, 0, 0, "The work was stopped before its end.", "Nothing is lost. Double-tap to go on.", "", ""},
 	{Internal, Attention, 1, 0, "The box met an error of its own.", "Unplug the phone and plug it in again. If this stays, send a report.", "", ""},
 }

@@ -184,7 +184,7 @@ func (l *loop) plugged(phone usbhost.Phone) {
 
 // boot reads what the box remembers.
 func (l *loop) boot() {
-	var e Booted
+	e := Booted{Policy: l.box.config.Policy}
 	var errs [3]error
 	e.Enrolled, errs[0] = l.box.config.Roster.Enrolled(l.ctx)
 	e.Backups, errs[1] = l.box.config.Vault.History(l.ctx)

@@ -13,6 +13,7 @@ import (
 // memory is what Next needs to remember besides what people see.
 type memory struct {
 	booted    bool
+	policy    Policy
 	locked    bool      // the vault cannot be opened for want of the right key
 	vault     *Fault    // why the vault did not answer the last time it was asked
 	jobs      uint64    // jobs numbered so far
@@ -117,7 +118,7 @@ func (s State) clone() State {
 }
 
 func (s *State) booted(now time.Time, e Booted) {
-	s.memory.booted = true
+	s.memory.booted, s.memory.policy = true, e.Policy
 	for _, en := range e.Enrolled {
 		if _, known := s.Phone(en.ID); !known {
 			s.Phones = append(s.Phones, Phone{ID: en.ID, Name: cleanName(en.Name), Enrolled: true, Order: en.Order, Free: -1, Total: -1})

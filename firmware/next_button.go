@@ -73,13 +73,17 @@ func (s *State) doubleTapped(now time.Time) {
 	if r.until.IsZero() || r.begin || !now.Before(r.until) || r.Source == "" || !s.mayRestore(r) {
 		return
 	}
+	if f, no := s.forbids(r); no { // the key stick was pulled out meanwhile
+		s.refuse(now, f)
+		return
+	}
 	r.begin = true
 	s.memory.news = slices.DeleteFunc(s.memory.news, aboutRestore)
 }
 
 func aboutRestore(f Fault) bool {
 	switch f.Code {
-	case RestoreRefused, TargetFull, RestoreIncomplete, TargetUnplugged:
+	case RestoreRefused, TargetFull, RestoreIncomplete, TargetUnplugged, RestoreWantsStick, RestoreNotByButton:
 		return true
 	}
 	return false
@@ -107,7 +111,7 @@ func (s *State) held(now time.Time, d time.Duration) {
 		}
 	}
 	if d >= ArmAfter {
-		s.arm()
+		s.arm(now)
 	}
 }
 
@@ -126,10 +130,27 @@ func (s *State) prepare(target Port) {
 }
 
 // arm is the only place that arms a restore.
-func (s *State) arm() {
-	if r := s.Restore; r != nil && r.fresh && !r.Ended && r.until.IsZero() && s.mayRestore(r) {
-		r.Armed = true
+func (s *State) arm(now time.Time) {
+	r := s.Restore
+	if r == nil || !r.fresh || r.Ended || !r.until.IsZero() || !s.mayRestore(r) {
+		return
 	}
+	if f, no := s.forbids(r); no {
+		s.refuse(now, f)
+		return
+	}
+	r.Armed = true
+}
+
+// forbids reports whether the owner's Policy is against a restore by the button now, and why.
+func (s *State) forbids(r *Restore) (Fault, bool) {
+	switch p := s.memory.policy; {
+	case p.MayRestore(s.Health.KeyStick):
+		return Fault{}, false
+	case p.MayRestore(true):
+		return newFault(RestoreWantsStick, r.Target, ""), true
+	}
+	return newFault(RestoreNotByButton, r.Target, ""), true
 }
 
 // released: what letting go means depends on how long it was held.
@@ -246,7 +267,7 @@ func (s *State) probed(now time.Time, e Probed) {
 	default:
 		r.fresh = true
 		if !s.Held.IsZero() && now.Sub(s.Held) >= ArmAfter {
-			s.arm()
+			s.arm(now)
 		}
 	}
 }

@@ -378,6 +378,29 @@ func TestTheRestoreGuard(t *testing.T) {
 	}
 }
 
+// The owner's Policy is asked when the button has been held long enough, and again when the restore is confirmed.
+func TestThePolicyForRestoresByButton(t *testing.T) {
+	target := usbhost.Info{ID: fresh, Name: "New"}
+	start := func(answer ButtonRestore) *story {
+		st := tell(t, anna)
+		st.s = newState(st.now)
+		return st.then(0, Booted{Policy: Policy{RestoreByButton: answer}, Health: well(), Backups: []Backup{snapshot(anna, 1, true)},
+			Enrolled: []Enrolment{{anna, "Anna's", 1}}}).plug(1, target).wait(AskFor)
+	}
+	stick := func(st *story, in bool) *story {
+		h := well()
+		h.KeyStick = in
+		return st.then(time.Second, Asked{CheckDrives{}}).then(0, Checked{Job: st.s.Job.N, Health: h})
+	}
+	start(ButtonYes).hold(11 * time.Second).is(Confirming).double().runs(JobRestore)
+	start(ButtonNo).hold(11 * time.Second).is(Problem).faults(RestoreNotByButton).double().runs(NoJob)
+	stick(start(ButtonNo), true).hold(11 * time.Second).is(Problem).faults(RestoreNotByButton)
+	start(ButtonKeyStick).hold(11 * time.Second).is(Problem).faults(RestoreWantsStick).double().runs(NoJob)
+	stick(start(ButtonKeyStick), true).hold(11 * time.Second).is(Confirming).double().runs(JobRestore)
+	st := stick(start(ButtonKeyStick), true).hold(11 * time.Second).is(Confirming)
+	stick(st, false).double().is(Problem).faults(RestoreWantsStick).runs(NoJob)
+}
+
 func TestAPhoneThatIsNotEmptyIsRefused(t *testing.T) {
 	st := tell(t, anna).plug(1, usbhost.Info{ID: fresh}).then(time.Second, Pressed{Gesture{Kind: Press}})
 	st.then(2*time.Second, Pressed{Gesture{Hold, 2 * time.Second}}).is(Arming).runs(JobProbe)

@@ -103,6 +103,8 @@ func (s *State) pickRestore() Job {
 		return Job{Kind: JobProbe, Port: r.Port, Phone: r.Target}
 	case r.begin && r.fresh && r.Armed && r.Source != "" && s.mayRestore(r):
 		return Job{Kind: JobRestore, Port: r.Port, Phone: r.Target, Source: r.Source, Resume: r.resume}
+	case s.memory.checkDue: // the key stick may be gone
+		return Job{Kind: JobCheck, History: !s.memory.history}
 	}
 	return Job{}
 }

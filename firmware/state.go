@@ -212,6 +212,7 @@ type Health struct {
 	Snapshots int     `json:"snapshots"` // snapshots in the vault
 	Bytes     int64   `json:"bytes"`     // stored in the vault, before parity
 	Lost      int     `json:"lost"`      // blobs that no set of drives can give back
+	KeyStick  bool    `json:"key_stick"` // a key stick of this vault is plugged in
 }
 
 // Protected reports whether everything stored would survive the loss of as many drives as the owner wished.

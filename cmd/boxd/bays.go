@@ -225,6 +225,11 @@ func (b *bays) inWords(h array.Health, snapshots int) firmware.Health {
 		out.Drives = append(out.Drives, firmware.Drive{ID: d.ID, Label: d.Label, State: state, Free: d.Free, Total: d.Total})
 	}
 	for _, dir := range b.slots {
+		if isStick(dir) { // never a drive; of this vault if its key is
+			keys, err := keysOn([]string{dir})
+			out.KeyStick = out.KeyStick || err == nil && slices.Contains(keys, b.password)
+			continue
+		}
 		id, ok := vaultOf(dir)
 		state := firmware.DriveForeign
 		if info, err := os.Stat(dir); err == nil && info.IsDir() && !ok {

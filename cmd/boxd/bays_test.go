@@ -3,12 +3,14 @@
 package main
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"phonebackupbox/firmware"
+	"phonebackupbox/storage/vault"
 )
 
 // newBays makes a vault over three drives in bays, and a fourth, empty bay.
@@ -98,5 +100,49 @@ func TestAForeignDriveIsLeftAloneAndStopsNothing(t *testing.T) {
 	same(t, before, contents(t, spare))
 	if d := h.Drives[len(h.Drives)-1]; d.State != firmware.DriveForeign {
 		t.Errorf("%+v", d)
+	}
+}
+
+// A key stick in a bay is told, never offered as a drive, and never made one: key and data would be lost together.
+func TestAKeyStickIsNoDrive(t *testing.T) {
+	b, _, spare := newBays(t)
+	stick := func(words string) {
+		t.Helper()
+		if err := os.MkdirAll(spare, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(spare, stickKey+".txt"), []byte(words+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	has := func() bool {
+		t.Helper()
+		h, err := b.Health(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return h.KeyStick
+	}
+	if has() {
+		t.Error("a key stick in an empty bay")
+	}
+	other, err := vault.NewWords()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stick(other)
+	if got := states(t, b); got != "drive0:ok drive1:ok drive2:ok" || has() {
+		t.Errorf("the key stick of another vault: %s", got)
+	}
+	stick(b.password)
+	if got := states(t, b); got != "drive0:ok drive1:ok drive2:ok" || !has() {
+		t.Errorf("the key stick of this vault is not seen: %s", got)
+	}
+	before := contents(t, spare)
+	if err := b.Adopt(t.Context(), spare); err == nil || !strings.Contains(err.Error(), "key stick") {
+		t.Errorf("adopting a key stick: %v", err)
+	}
+	if !maps.Equal(contents(t, spare), before) {
+		t.Error("the key stick was changed")
 	}
 }

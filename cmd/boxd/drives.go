@@ -72,6 +72,9 @@ func driveReplaceCommand(flags *pflag.FlagSet) action {
 // add makes dir a drive of the rack's vault. A folder that is one already, because an earlier add was cut short, is
 // taken as it is.
 func (r *rack) add(ctx context.Context, dir string) error {
+	if err := notStick(dir); err != nil {
+		return err
+	}
 	id := r.drives[0].Vault()
 	open := func() (*drive.Drive, error) { return drive.Create(dir, id) }
 	if isDrive(dir) {

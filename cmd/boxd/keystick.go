@@ -155,24 +155,48 @@ func addFile(dir, path string, p []byte) error {
 	return nil
 }
 
+// isStick reports whether dir is a key stick, of whichever vault.
+func isStick(dir string) bool {
+	keys, err := keyFilesOn(dir)
+	return err == nil && len(keys) > 0
+}
+
+// notStick refuses a key stick as a backup drive: mayBeStick the other way round.
+func notStick(dir string) error {
+	if isStick(dir) {
+		return hintError{fmt.Errorf("%s is a key stick", printable(dir)), "stick", "use another drive: whoever finds one with its key can read it"}
+	}
+	return nil
+}
+
 // keysOn tells the passwords on the key sticks in dirs. A file that holds no words is passed over.
 func keysOn(dirs []string) ([]string, error) {
 	var keys []string
 	for _, dir := range dirs {
-		entries, err := os.ReadDir(dir)
+		files, err := keyFilesOn(dir)
 		if err != nil {
 			return nil, hintError{fmt.Errorf("%s: %w", printable(dir), reason(err)), "stick", "name the folder where the stick is mounted"}
 		}
-		n := 0
-		for _, e := range entries {
-			if !strings.HasPrefix(e.Name(), stickKey) || filepath.Ext(e.Name()) != ".txt" || n == maxOnStick {
-				continue
-			}
-			n++
-			if words, err := readWords(filepath.Join(dir, e.Name())); err == nil && !slices.Contains(keys, words) {
+		for _, f := range files {
+			if words, err := readWords(f); err == nil && !slices.Contains(keys, words) {
 				keys = append(keys, words)
 			}
 		}
 	}
 	return keys, nil
+}
+
+// keyFilesOn lists the key files of a key stick, at most maxOnStick.
+func keyFilesOn(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	var files []string
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), stickKey) && filepath.Ext(e.Name()) == ".txt" && len(files) < maxOnStick {
+			files = append(files, filepath.Join(dir, e.Name()))
+		}
+	}
+	return files, nil
 }

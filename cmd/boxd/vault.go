@@ -105,6 +105,9 @@ func mayCreate(dir string) error {
 	if isDrive(dir) {
 		return hintError{fmt.Errorf("%s is a drive of a vault already", dir), "exists", "choose another folder; nothing was changed"}
 	}
+	if err := notStick(dir); err != nil {
+		return err
+	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return hintError{fmt.Errorf("%s: %w", dir, reason(err)), "drive", "name a folder that can be made and written to"}
 	}
