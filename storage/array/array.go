@@ -68,6 +68,8 @@ type Health struct {
 	// Spare[i] counts the blobs that stay readable if any i more drives die, and not if i+1 do; drives away count as
 	// alive. The last element stands for Survive and more.
 	Spare []int `json:"spare"`
+	// Here is Spare with drives that are away counted as dead.
+	Here []int `json:"here"`
 	// Unreadable counts blobs that need a drive that is away.
 	Unreadable int `json:"unreadable"`
 	// Lost names the blobs that no known drives can bring back, in name order.
@@ -89,16 +91,30 @@ type DriveHealth struct {
 	Total int64  `json:"total"`
 	// Complete drives hold every blob whole: their vault/ folder is a plain restic repository.
 	Complete bool `json:"complete"`
+	// Travels: the drive goes away and comes back. It gets whole copies, and no protection counts on it.
+	Travels bool `json:"travels"`
+	// Lacks counts the blobs that should be on the drive whole and are not: small ones on any drive, all on one that
+	// travels. LacksBytes is their size.
+	Lacks      int   `json:"lacks"`
+	LacksBytes int64 `json:"lacks_bytes"`
+	// Needed: the drive travels and is present, and once it leaves, some blob is less protected than asked for.
+	Needed bool `json:"needed"`
 }
 
-// Healthy reports whether every blob has the full protection and every known drive is present.
+// Healthy reports whether every blob has the full protection on the drives that are present, and only drives that
+// travel are away.
 func (h Health) Healthy() bool {
 	for _, d := range h.Drives {
-		if d.State == Away || d.State == Failing || d.State == Twin {
+		if d.State == Away && !d.Travels || d.State == Failing || d.State == Twin {
 			return false
 		}
 	}
-	return h.Protected() && h.Damaged == 0
+	for _, n := range h.Here[:h.Survive] {
+		if n > 0 {
+			return false
+		}
+	}
+	return h.Protected() && h.Damaged == 0 && h.Unreadable == 0
 }
 
 // Protected reports whether every blob stays readable if any Survive drives die, counting drives away as alive.
@@ -158,6 +174,7 @@ type RepairReport struct {
 	Mended  int `json:"mended"`  // files rewritten because blocks were damaged
 	Rebuilt int `json:"rebuilt"` // files made anew because they were missing
 	Spread  int `json:"spread"`  // blobs striped anew over other drives
+	Moved   int `json:"moved"`   // shards and copies moved to emptier drives
 	Orphans int `json:"orphans"` // left-overs of crashes removed
 	// Lost names blobs that could not be repaired now.
 	Lost []string `json:"lost"`

@@ -7,7 +7,8 @@ import (
 	"phonebackupbox/storage"
 )
 
-// HeldAway reports whether a drive that is away holds a file of a blob.
+// HeldAway reports whether a drive that is away, and does not travel, holds a file of a blob. One that travels holds it whole,
+// with all that it needs: deleting it here takes nothing from there, and is made good there when the drive comes back.
 func (a *Array) HeldAway(_ context.Context, name string) (bool, error) {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
@@ -17,7 +18,7 @@ func (a *Array) HeldAway(_ context.Context, name string) (bool, error) {
 	}
 	for _, e := range es {
 		for _, no := range a.led.places[e.place].holders {
-			if no != nowhere && a.known(no) && a.member(no) == nil {
+			if no != nowhere && a.known(no) && !a.travels(no) && a.member(no) == nil {
 				return true, nil
 			}
 		}

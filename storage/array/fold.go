@@ -205,8 +205,7 @@ func (a *Array) foldFacts(ctx context.Context, s *segment, moves []bool) (map[so
 	a.mu.RLock()
 	s.add(record{kind: surviveRecord, survive: a.led.survive})
 	for _, id := range slices.Sorted(maps.Keys(a.led.drives)) {
-		d := a.led.drives[id]
-		s.add(record{kind: driveRecord, id: id, label: d.label, removed: d.removed})
+		s.add(record{kind: driveRecord, id: id, drive: a.led.drives[id]})
 	}
 	facts := a.committedFacts()
 	a.mu.RUnlock()

@@ -56,6 +56,38 @@ func (a *Array) add(ctx context.Context, m Member) error {
 	return nil
 }
 
+// Travel records whether a drive travels: it is often away, and that is no fault. A drive that travels gets every blob whole
+// while it is present, in Repair and CatchUp, and nothing that the others hold is as protected as asked for only because of
+// it, unless they are too few. It may be present or away.
+func (a *Array) Travel(ctx context.Context, id string, travels bool) error {
+	a.change.Lock()
+	defer a.change.Unlock()
+	a.commit.Lock()
+	defer a.commit.Unlock()
+	if err := a.travel(ctx, id, travels); err != nil {
+		return fmt.Errorf("array: drive %s travels: %w", id, err)
+	}
+	return nil
+}
+
+func (a *Array) travel(ctx context.Context, id string, travels bool) error {
+	if err := a.sync(ctx, false); err != nil {
+		return err
+	}
+	a.mu.Lock()
+	d, ok := a.led.drives[id]
+	if !ok || d.removed {
+		a.mu.Unlock()
+		return fmt.Errorf("the array knows no such drive: %w", storage.ErrNotExist)
+	}
+	if d.travels != travels {
+		d.travels = travels
+		a.setDrive(id, d)
+	}
+	a.mu.Unlock()
+	return a.sync(ctx, true)
+}
+
 // Remove gives a drive up for lost: what it holds no longer counts, and the next Repair protects anew what is left.
 // It may be present or not; to take a good drive out without risk, Drain it.
 func (a *Array) Remove(ctx context.Context, id string) error {
@@ -84,8 +116,7 @@ func (a *Array) removeDrive(ctx context.Context, id string) error {
 		return errors.New("it is the only one present; attach another first")
 	}
 	d.removed = true
-	a.led.drives[id] = d
-	a.pending = append(a.pending, &pendingRecord{kind: driveRecord, drive: id, label: d.label, removed: true})
+	a.setDrive(id, d)
 	a.mu.Unlock()
 	return a.sync(ctx, true)
 }

@@ -109,17 +109,32 @@ func (l *liar) step(op int) {
 			break
 		}
 	case 14:
-		if _, err := l.a.Scrub(ctx, nil); err != nil {
-			l.t.Error(err)
-		}
-		if _, err := l.a.Repair(ctx, nil); err != nil {
-			l.expect(err)
-		}
+		l.tend()
 	case 15:
 		for i := range l.out {
 			l.r.drives[i].Plug()
 		}
 		clear(l.out)
+	}
+}
+
+// tend repairs, or says that a drive travels, or does not.
+func (l *liar) tend() {
+	ctx := l.t.Context()
+	var err error
+	switch l.rng.IntN(5) {
+	case 0:
+		err = l.a.Travel(ctx, fmt.Sprint("drive-", l.rng.IntN(len(l.r.drives))), l.rng.IntN(3) > 0)
+	case 1:
+		_, err = l.a.CatchUp(ctx, nil)
+	default:
+		if _, err := l.a.Scrub(ctx, nil); err != nil {
+			l.t.Error(err)
+		}
+		_, err = l.a.Repair(ctx, nil)
+	}
+	if err != nil {
+		l.expect(err)
 	}
 }
 

@@ -135,9 +135,14 @@ func Create(ctx context.Context, members []Member, o Options) (*Array, error) {
 
 // register adds a drive to the ledger. The caller holds mu, or is alone.
 func (a *Array) register(m *member) {
-	a.led.drives[m.ID] = driveState{label: m.Label}
 	a.led.drive(m.ID)
-	a.pending = append(a.pending, &pendingRecord{kind: driveRecord, drive: m.ID, label: m.Label})
+	a.setDrive(m.ID, driveState{label: m.Label})
+}
+
+// setDrive changes what the ledger says of a drive. The caller holds mu, or is alone.
+func (a *Array) setDrive(id string, d driveState) {
+	a.led.drives[id] = d
+	a.pending = append(a.pending, &pendingRecord{kind: driveRecord, id: id, drive: d})
 }
 
 // Open opens the array that members belong to, whatever is left of it. It reads ledgers, never data. Members that do
@@ -271,8 +276,8 @@ func (a *Array) fact(name string, i uint32) fact {
 		name: name, shape: a.led.shapeOf(e), place: a.led.places[e.place],
 		source: a.led.sources[e.src], off: e.off, sum: e.sum,
 	}
-	if p := a.held[i]; p != nil {
-		f.table = p.table
+	if r := a.held[i]; r != nil {
+		f.table = r.tableOf(i)
 	}
 	for i, no := range f.place.holders {
 		f.files = append(f.files, holder{a.member(no), f.path(name, i)})
@@ -401,26 +406,6 @@ func (a *Array) List(ctx context.Context, prefix string) iter.Seq2[storage.Info,
 			yield(storage.Info{}, fmt.Errorf("array: list %s: the ledger is damaged: %w", prefix, storage.ErrUnavailable))
 		}
 	}
-}
-
-// Space adds up the drives that can be written, in bytes of drive: protection takes its share of them.
-func (a *Array) Space(ctx context.Context) (storage.Space, error) {
-	a.mu.RLock()
-	writers := a.writers()
-	a.mu.RUnlock()
-	var sum storage.Space
-	for _, m := range writers {
-		if s, ok := m.Store.(storage.Spacer); ok {
-			one, err := s.Space(ctx)
-			if err != nil {
-				m.fail(err)
-				continue
-			}
-			sum.Free += one.Free
-			sum.Total += one.Total
-		}
-	}
-	return sum, ctx.Err()
 }
 
 // nameLocks serialises what changes one blob.

@@ -127,37 +127,53 @@ func (s shape) sidePath(name string, i int) string {
 
 // candidate is a drive that a blob may be put on.
 type candidate struct {
-	no   driveNo
-	free int64
+	no      driveNo
+	m       *member
+	free    int64
+	travels bool
 }
 
 // choose places a blob of some size on the candidates, which are sorted by free room, most first. The stripe is the
-// widest that survives m losses and fits; with fewer drives than that it is as protected as it can be. turn rotates
-// the shards over the drives, so that reading is shared. It returns false if the blob fits nowhere.
-func choose(size int64, survive int, c []candidate, turn int) (placement, bool) {
-	p := placement{k: 1}
-	c = c[:min(len(c), maxStripe)]
+// widest that survives m losses and fits; with fewer drives than that it is as protected as it can be. Drives that
+// travel get whole copies and no shards: what stays at home has its full protection without them. turn rotates the
+// shards over the drives, so that reading is shared. It returns false if the blob fits nowhere.
+func choose(size int64, survive int, all []candidate, turn int) (placement, bool) {
+	var home, travelling []candidate
+	for _, c := range all {
+		if c.travels {
+			travelling = append(travelling, c)
+		} else {
+			home = append(home, c)
+		}
+	}
+	home = home[:min(len(home), maxStripe)]
 	if size >= smallBlob && survive > 0 {
-		for n := len(c); n > survive+1; n-- {
-			k := n - survive
-			s := shape{size, k, survive, exclusiveOr}
-			if need := s.stripe() + s.sectors(0).parityLen(); c[n-1].free < need {
+		for n := len(home); n > survive+1; n-- {
+			p := placement{k: n - survive, m: survive, side: exclusiveOr}
+			s := shape{size, p.k, p.m, p.side}
+			if need := s.stripe() + s.sectors(0).parityLen(); home[n-1].free < need {
 				continue // the fullest of them has no room: narrower, without it
 			}
-			p.k, p.m, p.side = k, survive, exclusiveOr
 			for i := range n {
-				p.holders = append(p.holders, c[(i+turn)%n].no)
+				p.holders = append(p.holders, home[(i+turn)%n].no)
 			}
 			return p, true
 		}
 	}
-	copies := len(c)
 	if size >= smallBlob {
-		copies = min(copies, survive+1)
+		home = home[:min(len(home), survive+1)]
 	}
-	for _, d := range c[:copies] {
+	return chooseCopies(size, append(home, travelling...))
+}
+
+// chooseCopies places whole copies of a blob on all drives that have room.
+func chooseCopies(size int64, c []candidate) (placement, bool) {
+	p := placement{k: 1}
+	least := int64(maxSize) * 2
+	for _, d := range c {
 		if d.free >= size {
 			p.holders = append(p.holders, d.no)
+			least = min(least, d.free)
 		}
 	}
 	if len(p.holders) == 0 {
@@ -171,7 +187,7 @@ func choose(size int64, survive int, c []candidate, turn int) (placement, bool) 
 	case size >= smallBlob:
 		side = exclusiveOr
 	}
-	if c[len(p.holders)-1].free >= size+sectorShape(size, side).parityLen() {
+	if least >= size+sectorShape(size, side).parityLen() {
 		p.side = side
 	}
 	return p, true

@@ -19,15 +19,35 @@ type pendingRecord struct {
 	name string
 	size int64
 
-	place   placement
-	table   []byte
-	entry   uint32
-	dropped bool    // deleted or replaced again before it was committed
-	old     []entry // committed facts that it takes the place of
+	facts   []pendingFact // that count together
+	dropped bool          // deleted or replaced again before it was committed
+	old     []entry       // committed facts that it takes the place of
 
-	drive, label string
-	removed      bool
-	survive      int
+	id      string // of a drive
+	drive   driveState
+	survive int
+}
+
+// placed is one way in which a blob is on drives: where, and its checksums.
+type placed struct {
+	place placement
+	table []byte
+}
+
+// pendingFact is a way in which a blob is on drives, and its entry in the index.
+type pendingFact struct {
+	placed
+	entry uint32
+}
+
+// tableOf returns the checksums of one of the record's facts.
+func (r *pendingRecord) tableOf(entry uint32) []byte {
+	for _, f := range r.facts {
+		if f.entry == entry {
+			return f.table
+		}
+	}
+	return nil
 }
 
 // Timeouts of writing to a drive: a sleeping disk spins up, a slow stick writes 1 MB/s.
@@ -86,7 +106,7 @@ func (a *Array) put(ctx context.Context, name string, p []byte) error {
 	if err != nil {
 		return err
 	}
-	a.insert(name, int64(len(p)), place, table)
+	a.insert(name, int64(len(p)), placed{place, table})
 	return nil
 }
 
@@ -109,23 +129,43 @@ func (a *Array) same(ctx context.Context, f fact, p []byte) (bool, error) {
 	return true, nil
 }
 
-// insert makes a blob known that is on its drives, in place of what was known before. Files of the earlier facts that
-// the new one does not use are deleted after the next Sync.
-func (a *Array) insert(name string, size int64, place placement, table []byte) {
+// insert makes a blob known that is on its drives in one or more ways, in place of what was known before. Files of the
+// earlier facts that the new ones do not use are deleted after the next Sync.
+func (a *Array) insert(name string, size int64, ways ...placed) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	r := &pendingRecord{kind: factRecord, name: name, size: size, place: place, table: table}
+	r := &pendingRecord{kind: factRecord, name: name, size: size}
 	stale := a.retire(name, r)
-	r.entry = a.led.idx.set(name, entry{size: uint32(size), place: a.led.place(place), src: pendingSource, sum: a.coders.sum(table)})
-	a.held[r.entry] = r
+	a.hold(r, ways)
 	a.pending = append(a.pending, r)
-	f := a.fact(name, r.entry)
-	for _, h := range stale {
-		a.removals[h] = name
+	used := make(map[holder]bool)
+	for _, p := range r.facts {
+		f := a.fact(name, p.entry)
+		for _, b := range f.all() {
+			used[b.h] = true
+			delete(a.removals, b.h)
+		}
 	}
-	for _, b := range f.all() {
-		delete(a.removals, b.h)
-		delete(a.damage, b.h)
+	for _, h := range stale {
+		if !used[h] {
+			a.removals[h] = name
+			delete(a.damage, h)
+		}
+	}
+}
+
+// hold enters a pending record's facts in the index. The caller holds mu.
+func (a *Array) hold(r *pendingRecord, ways []placed) {
+	es := make([]entry, len(ways))
+	for i, w := range ways {
+		es[i] = entry{size: uint32(r.size), place: a.led.place(w.place), src: pendingSource, sum: a.coders.sum(w.table)}
+	}
+	r.facts = nil
+	i := a.led.idx.set(r.name, es...)
+	for _, w := range ways {
+		r.facts = append(r.facts, pendingFact{w, i})
+		a.held[i] = r
+		i = a.led.idx.entries[i].next
 	}
 }
 
@@ -141,8 +181,10 @@ func (a *Array) retire(name string, r *pendingRecord) []holder {
 			}
 		}
 		if p := a.held[i]; p != nil {
-			p.dropped = true
-			r.old = append(r.old, p.old...)
+			if !p.dropped {
+				p.dropped = true
+				r.old = append(r.old, p.old...)
+			}
 			delete(a.held, i)
 		} else {
 			e := a.led.idx.entries[i]
@@ -236,40 +278,51 @@ func (a *Array) spread(ctx context.Context, name string, p []byte, avoid map[dri
 
 // plan chooses drives for a blob of some size.
 func (a *Array) plan(ctx context.Context, size int64, avoid map[driveNo]error) (placement, error) {
-	a.mu.RLock()
-	var c []candidate
-	var stores []*member
-	for _, m := range a.writers() {
-		if no, ok := a.led.driveNos[m.ID]; ok && avoid[no] == nil && !a.draining[m.ID] {
-			c = append(c, candidate{no, 1 << 60})
-			stores = append(stores, m)
-		}
+	c, err := a.candidates(ctx, avoid)
+	if err != nil {
+		return placement{}, err
 	}
-	a.mu.RUnlock()
-	silent := 0
-	for i, m := range stores { // without the lock: a drive may be slow to say
-		if s, ok := m.Store.(storage.Spacer); ok {
-			space, err := s.Space(ctx)
-			if err != nil {
-				m.fail(err)
-				silent++
-			}
-			c[i].free = space.Free
-		}
-	}
-	c = slices.DeleteFunc(c, func(c candidate) bool { return c.free <= 0 && size > 0 })
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if len(stores) == silent {
+	if len(c) == 0 {
 		return placement{}, a.nobody(avoid)
 	}
-	slices.SortStableFunc(c, func(x, y candidate) int { return cmp.Compare(y.free, x.free) })
+	if size > 0 {
+		c = slices.DeleteFunc(c, func(c candidate) bool { return c.free <= 0 })
+	}
 	a.turn++
 	place, ok := choose(size, a.led.survive, c, a.turn)
 	if !ok {
 		return placement{}, storage.ErrFull
 	}
 	return place, nil
+}
+
+// candidates lists the drives that a blob may be put on, those with most room first. It asks them all at once, and drops
+// those that do not say in time.
+func (a *Array) candidates(ctx context.Context, avoid map[driveNo]error) ([]candidate, error) {
+	a.mu.RLock()
+	var all []candidate
+	for _, m := range a.writers() {
+		if no, ok := a.led.driveNos[m.ID]; ok && avoid[no] == nil && !a.draining[m.ID] {
+			all = append(all, candidate{no: no, m: m, travels: a.led.drives[m.ID].travels})
+		}
+	}
+	a.mu.RUnlock()
+	var wg sync.WaitGroup
+	for i := range all {
+		wg.Go(func() {
+			space, err := a.spaceOf(ctx, all[i].m)
+			if err != nil {
+				all[i].m = nil
+			}
+			all[i].free = space.Free
+		})
+	}
+	wg.Wait()
+	all = slices.DeleteFunc(all, func(c candidate) bool { return c.m == nil })
+	slices.SortStableFunc(all, func(x, y candidate) int { return cmp.Compare(y.free, x.free) })
+	return all, ctx.Err()
 }
 
 // nobody says why there is no drive to write to. The caller holds mu.
@@ -413,6 +466,11 @@ func (a *Array) writeFile(ctx context.Context, m *member, path string, data []by
 			return err
 		}
 		err = m.Store.Put(ctx, path, data)
+	}
+	if err == nil {
+		a.mu.Lock()
+		delete(a.damage, holder{m, path})
+		a.mu.Unlock()
 	}
 	return err
 }

@@ -1,7 +1,6 @@
 package array
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,19 +18,31 @@ const (
 
 // Repair gives every blob its full protection again, as far as the drives present allow: it mends files that Scrub or
 // Get found damaged, makes missing ones anew, moves shards of removed drives to others, gives small blobs to drives
-// that lack them, brings ledgers up to date, and, when every known drive is present and all is well, removes
-// left-overs of crashes. It lists the drives but reads only what it needs: run Scrub before to find silent damage.
-// It writes, syncs and verifies before it deletes, and may be interrupted at any point.
+// that lack them and every blob to those that travel, brings ledgers up to date, and evens out drives where room for
+// protected blobs is short. When only drives that travel are away and all is well, it removes left-overs of crashes and what
+// was deleted while a drive was away. It lists the drives but reads only what it needs: run Scrub before to find silent
+// damage. It writes, syncs and verifies before it deletes, and may be interrupted at any point.
 func (a *Array) Repair(ctx context.Context, watch Watch) (RepairReport, error) {
-	r := &repairer{a: a, files: make(map[*member]map[string]int64), p: progress{watch: watch}, report: RepairReport{Lost: []string{}}}
+	return a.repair(ctx, watch, false)
+}
+
+// CatchUp is the part of Repair that the ledger alone gives reason for: it lists nothing, mends no damage and deletes
+// nothing. What a drive missed while it was away gets there.
+func (a *Array) CatchUp(ctx context.Context, watch Watch) (RepairReport, error) {
+	return a.repair(ctx, watch, true)
+}
+
+func (a *Array) repair(ctx context.Context, watch Watch, quick bool) (RepairReport, error) {
+	r := &repairer{a: a, quick: quick, p: progress{watch: watch}, report: RepairReport{Lost: []string{}}}
+	r.files, r.room = make(map[*member]map[string]int64), make(map[*member]int64)
 	if err := r.run(ctx); err != nil {
 		return r.report, fmt.Errorf("array: repair: %w", err)
 	}
 	return r.report, nil
 }
 
-// mend forgets that a blob could not be read.
-func (a *Array) mend(name string) {
+// mended forgets that a blob could not be read.
+func (a *Array) mended(name string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(a.broken, name)
@@ -39,7 +50,9 @@ func (a *Array) mend(name string) {
 
 type repairer struct {
 	a       *Array
+	quick   bool                         // CatchUp
 	files   map[*member]map[string]int64 // what lies on the drives: sizes by file, in bytes
+	room    map[*member]int64            // of those that can be written: free bytes, less what was written since
 	p       progress
 	report  RepairReport
 	written int64
@@ -48,7 +61,7 @@ type repairer struct {
 
 func (r *repairer) run(ctx context.Context) error {
 	a := r.a
-	if err := a.forceSync(ctx); err != nil {
+	if err := r.sync(ctx); err != nil {
 		return err
 	}
 	a.mu.RLock()
@@ -62,30 +75,76 @@ func (r *repairer) run(ctx context.Context) error {
 			return err
 		}
 	}
-	for _, name := range names {
-		if err := r.blob(ctx, name); err != nil {
-			if ctx.Err() != nil {
-				return err
-			}
-			a.log.Warn("blob cannot be repaired", "err", err)
-			r.report.Lost = append(r.report.Lost, name)
-		} else {
-			a.mend(name)
-		}
-		if r.written >= repairGroup {
-			r.written = 0
-			if err := a.forceSync(ctx); err != nil {
-				return err
-			}
+	if err := r.all(ctx, names); err != nil {
+		return err
+	}
+	if r.quick {
+		return r.sync(ctx)
+	}
+	moved, err := r.even(ctx, names)
+	if err != nil {
+		return err
+	}
+	a.mu.RLock()
+	h, _ = a.health()
+	a.mu.RUnlock()
+	if moved && !h.Protected() { // there is room now that there was not
+		r.report.Lost = r.report.Lost[:0]
+		if err := r.all(ctx, names); err != nil {
+			return err
 		}
 	}
-	if err := a.forceSync(ctx); err != nil {
+	if err := r.sync(ctx); err != nil {
 		return err
 	}
 	if err := r.orphans(ctx); err != nil {
 		return err
 	}
-	return a.forceSync(ctx)
+	return r.sync(ctx)
+}
+
+// all repairs blobs.
+func (r *repairer) all(ctx context.Context, names []string) error {
+	for _, name := range names {
+		if err := r.blob(ctx, name); err != nil {
+			if ctx.Err() != nil {
+				return err
+			}
+			r.a.log.Warn("blob cannot be repaired", "err", err)
+			r.report.Lost = append(r.report.Lost, name)
+		} else if !r.quick {
+			r.a.mended(name)
+		}
+		if err := r.syncDue(ctx); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+// syncDue syncs if much was written since the last time.
+func (r *repairer) syncDue(ctx context.Context) error {
+	if r.written < repairGroup {
+		return nil
+	}
+	return r.sync(ctx)
+}
+
+// sync makes durable what was written, deletes what it replaces, and sees how much room that leaves.
+func (r *repairer) sync(ctx context.Context) error {
+	r.written = 0
+	if err := r.a.forceSync(ctx); err != nil {
+		return err
+	}
+	c, err := r.a.candidates(ctx, nil)
+	if err != nil {
+		return err
+	}
+	clear(r.room)
+	for _, d := range c {
+		r.room[d.m] = d.free
+	}
+	return nil
 }
 
 // forceSync flushes the drives and brings their ledgers up to date, although nothing may have been put.
@@ -97,6 +156,9 @@ func (a *Array) forceSync(ctx context.Context) error {
 
 // list remembers what lies on a drive.
 func (r *repairer) list(ctx context.Context, m *member) error {
+	if r.quick {
+		return nil
+	}
 	files := make(map[string]int64)
 	for _, dir := range []string{"vault/", "shards/", "parity/", healDir} {
 		for info, err := range m.Store.List(ctx, dir) {
@@ -114,6 +176,44 @@ func (r *repairer) list(ctx context.Context, m *member) error {
 	return nil
 }
 
+// patient is a blob under repair.
+type patient struct {
+	name  string
+	size  int64
+	facts []fact // by which it may be read, the first one first
+	main  fact   // that its protection counts on
+	extra *fact  // whole copies beside, on drives that travel; nil if there are none
+}
+
+// diagnose sorts what is known of a blob.
+func (r *repairer) diagnose(name string, facts []fact) *patient {
+	a := r.a
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	p := &patient{name: name, size: facts[0].size, main: facts[0]}
+	for _, f := range facts[1:] {
+		if f.place.spare(a.relied) > p.main.place.spare(a.relied) {
+			p.main = f
+		}
+	}
+	p.facts = []fact{p.main}
+	for _, f := range facts {
+		if f.same(p.main) {
+			continue
+		}
+		p.facts = append(p.facts, f)
+		if f.k == 1 && p.extra == nil && slices.ContainsFunc(f.place.holders, a.travels) {
+			p.extra = &f
+		}
+	}
+	return p
+}
+
+// same reports whether two facts are one.
+func (f fact) same(g fact) bool {
+	return f.source == g.source && f.off == g.off && f.sum == g.sum && f.place.key() == g.place.key()
+}
+
 // blob repairs one blob.
 func (r *repairer) blob(ctx context.Context, name string) error {
 	a := r.a
@@ -126,23 +226,24 @@ func (r *repairer) blob(ctx context.Context, name string) error {
 		return nil // deleted meanwhile
 	}
 	defer func() { r.p.add(facts[0].size) }()
-	f := facts[0]
-	table, err := a.table(ctx, f)
-	if err != nil {
-		return err
-	}
+	p := r.diagnose(name, facts)
 	var errs []error
-	for _, b := range f.all() {
-		if r.isBad(f, b) {
-			if err := r.mend(ctx, f, table, b); err != nil {
-				errs = append(errs, err)
+	for _, f := range []*fact{&p.main, p.extra} {
+		if f == nil {
+			continue
+		}
+		for _, b := range f.all() {
+			if r.isBad(*f, b) {
+				if err := r.mend(ctx, p, *f, b); err != nil {
+					errs = append(errs, err)
+				}
 			}
 		}
 	}
 	if err := join(errs...); err != nil {
 		return err
 	}
-	return r.protect(ctx, facts, table)
+	return r.protect(ctx, p)
 }
 
 // isBad reports whether a file of a blob is on a drive that can be written, and missing or known to be damaged.
@@ -160,9 +261,13 @@ func (r *repairer) isBad(f fact, b blobFile) bool {
 }
 
 // mend rewrites a file that is damaged or missing.
-func (r *repairer) mend(ctx context.Context, f fact, table []byte, b blobFile) error {
+func (r *repairer) mend(ctx context.Context, p *patient, f fact, b blobFile) error {
 	h := b.h
-	data, err := r.content(ctx, f, table, b)
+	table, err := r.a.table(ctx, f)
+	if err != nil {
+		return err
+	}
+	data, err := r.content(ctx, p, f, table, b)
 	if err != nil {
 		return err
 	}
@@ -191,12 +296,16 @@ func (r *repairer) mend(ctx context.Context, f fact, table []byte, b blobFile) e
 	return nil
 }
 
-// write puts a file on a drive, durably, and reads it back.
+// write puts a file on a drive, durably where another one is to be deleted for it, and reads it back.
 func (r *repairer) write(ctx context.Context, f fact, table []byte, b blobFile, data []byte) error {
 	h := b.h
 	if err := r.a.writeFile(ctx, h.m, h.path, data); err != nil {
+		if ctx.Err() == nil && !errors.Is(err, storage.ErrFull) {
+			h.m.fail(err)
+		}
 		return err
 	}
+	r.room[h.m] -= int64(len(data))
 	if _, there := r.files[h.m][h.path]; there || strings.HasPrefix(h.path, healDir) {
 		if err := h.m.Store.Sync(ctx); err != nil {
 			h.m.fail(err)
@@ -206,16 +315,23 @@ func (r *repairer) write(ctx context.Context, f fact, table []byte, b blobFile, 
 	if _, _, err := r.a.verifyFile(ctx, f, table, b, &r.buf); err != nil {
 		return fmt.Errorf("read back: %w", err)
 	}
-	r.files[h.m][h.path] = int64(len(data))
+	if r.files[h.m] != nil {
+		r.files[h.m][h.path] = int64(len(data))
+	}
 	r.written += int64(len(data))
 	return nil
 }
 
 // content computes what a file of a blob holds, from whatever is good.
-func (r *repairer) content(ctx context.Context, f fact, table []byte, b blobFile) ([]byte, error) {
+func (r *repairer) content(ctx context.Context, p *patient, f fact, table []byte, b blobFile) ([]byte, error) {
 	a := r.a
 	shard := f.shardOf(b.i)
 	data, err := r.shard(ctx, f, table, shard)
+	if err != nil && ctx.Err() == nil {
+		if other, oerr := r.shardOfOthers(ctx, p, f, shard); oerr == nil {
+			data, err = other, nil
+		}
+	}
 	if err == nil && b.side {
 		sec := f.sectors(shard)
 		side := make([]byte, sec.parityLen())
@@ -229,6 +345,35 @@ func (r *repairer) content(ctx context.Context, f fact, table []byte, b blobFile
 		if _, _, verr := a.verifyFile(ctx, f, table, spare, &r.buf); verr == nil {
 			return storage.ReadAll(ctx, b.h.m.Store, spare.h.path, size)
 		}
+	}
+	return nil, err
+}
+
+// shardOfOthers computes a shard from the other ways in which the blob is on drives.
+func (r *repairer) shardOfOthers(ctx context.Context, p *patient, f fact, shard int) ([]byte, error) {
+	err := errLacking
+	for _, g := range p.facts {
+		if g.same(f) {
+			continue
+		}
+		table, gerr := r.a.table(ctx, g)
+		var data []byte
+		if gerr == nil {
+			data, gerr = r.whole(ctx, g, table)
+		}
+		if gerr != nil {
+			err = gerr
+			continue
+		}
+		if shard < f.k {
+			return data[min(int64(shard)*f.stripe(), f.size):][:f.shardLen(shard)], nil
+		}
+		parity := make([][]byte, f.m)
+		for i := range parity {
+			parity[i] = make([]byte, f.stripe())
+		}
+		_, gerr = r.a.coders.encode(data, f.shape, parity)
+		return parity[shard-f.k], gerr
 	}
 	return nil, err
 }
@@ -250,7 +395,7 @@ func (r *repairer) shard(ctx context.Context, f fact, table []byte, shard int) (
 	return data, nil
 }
 
-// whole reads a whole blob.
+// whole reads a whole blob by one fact.
 func (r *repairer) whole(ctx context.Context, f fact, table []byte) ([]byte, error) {
 	p := make([]byte, 0, f.size)
 	for i := range f.k {
@@ -263,197 +408,45 @@ func (r *repairer) whole(ctx context.Context, f fact, table []byte) ([]byte, err
 	return p, nil
 }
 
-// protect places what a blob lacks on other drives.
-func (r *repairer) protect(ctx context.Context, facts []fact, table []byte) error {
-	a, f := r.a, facts[0]
-	a.mu.RLock()
-	survive := a.led.survive
-	room := r.room(f)
-	var gone []int // shards or copies that no drive holds that counts
-	for i, no := range f.place.holders {
-		if !a.known(no) {
-			gone = append(gone, i)
-		}
-	}
-	a.mu.RUnlock()
-	switch {
-	case f.k == 1:
-		return r.copies(ctx, facts, table, gone, survive, room)
-	case len(gone) == 0 && f.m >= survive:
-		if len(facts) > 1 {
-			a.insert(f.name, f.size, f.place, table)
-		}
-		return nil
-	case f.m >= survive && len(gone) <= len(room):
-		return r.relocate(ctx, f, table, gone, room)
-	}
-	return r.restripe(ctx, f, table, len(gone), survive)
-}
-
-// room lists drives that may take more of a blob, those with most room first. The caller holds mu.
-func (r *repairer) room(f fact) []*member {
-	var ms []*member
-	for _, m := range r.a.writers() {
-		no, ok := r.a.led.driveNos[m.ID]
-		if ok && !slices.Contains(f.place.holders, no) && !r.a.draining[m.ID] && r.files[m] != nil {
-			ms = append(ms, m)
-		}
-	}
-	slices.SortFunc(ms, func(x, y *member) int { return cmp.Compare(x.ID, y.ID) })
-	return ms
-}
-
-// copies adds whole copies until there are enough, and forgets those that are gone.
-func (r *repairer) copies(ctx context.Context, facts []fact, table []byte, gone []int, survive int, room []*member) error {
-	a, f := r.a, facts[0]
-	place := f.place
-	place.holders = nil
-	for i, no := range f.place.holders {
-		if !slices.Contains(gone, i) {
-			place.holders = append(place.holders, no)
-		}
-	}
-	want := survive + 1
-	if f.size < smallBlob {
-		want = len(place.holders) + len(room)
-	}
-	var p []byte
-	for _, m := range room {
-		if len(place.holders) >= want {
-			break
-		}
-		if p == nil {
-			var err error
-			if p, err = r.whole(ctx, f, table); err != nil {
-				return err
+// bytes reads a whole blob by whichever fact works.
+func (r *repairer) bytes(ctx context.Context, p *patient) ([]byte, error) {
+	var errs []error
+	for _, f := range p.facts {
+		table, err := r.a.table(ctx, f)
+		if err == nil {
+			var data []byte
+			if data, err = r.whole(ctx, f, table); err == nil {
+				return data, nil
 			}
 		}
-		if err := r.copyTo(ctx, f, table, m, p); err != nil {
-			if ctx.Err() != nil {
-				return err
-			}
-			a.log.Warn("no copy on a drive", "drive", m.label(), "err", err)
-			continue
+		if ctx.Err() != nil {
+			return nil, err
 		}
-		a.mu.RLock()
-		place.holders = append(place.holders, a.led.driveNos[m.ID])
-		a.mu.RUnlock()
-		r.report.Rebuilt++
+		errs = append(errs, err)
 	}
-	if len(place.holders) == 0 {
-		return fmt.Errorf("%s: no drive takes it: %w", f.name, storage.ErrUnavailable)
-	}
-	if f.size < smallBlob && len(place.holders) > 1 { // it was alone before
-		place.side = noSide
-		table = table[:f.tableAt(1)]
-	}
-	place.m = len(place.holders) - 1
-	if place.key() != f.place.key() || len(facts) > 1 {
-		a.insert(f.name, f.size, place, table)
-	}
-	return nil
+	return nil, join(errs...)
 }
 
-// copyTo puts a whole copy, and its side parity if the others have it, on a drive.
-func (r *repairer) copyTo(ctx context.Context, f fact, table []byte, m *member, p []byte) error {
-	if err := r.write(ctx, f, table, blobFile{h: holder{m, wholePath(f.name)}}, p); err != nil {
-		return err
-	}
-	return r.sideTo(ctx, f, table, 0, m, p)
-}
-
-// sideTo puts the side parity of file i on a drive, if the blob has any.
-func (r *repairer) sideTo(ctx context.Context, f fact, table []byte, i int, m *member, data []byte) error {
-	sec := f.sectors(f.shardOf(i))
-	if sec.groups == 0 {
-		return nil
-	}
-	side := make([]byte, sec.parityLen())
-	if err := r.a.coders.encodeSide(data, sec, side); err != nil {
-		return err
-	}
-	return r.write(ctx, f, table, blobFile{i, true, holder{m, f.sidePath(f.name, i)}}, side)
-}
-
-// relocate computes shards that no drive holds and puts them on drives that hold none of the blob.
-func (r *repairer) relocate(ctx context.Context, f fact, table []byte, gone []int, room []*member) error {
-	place := f.place
-	place.holders = slices.Clone(place.holders)
-	for n, i := range gone {
-		data, err := r.shard(ctx, f, table, i)
-		if err != nil {
-			return err
-		}
-		m := room[n]
-		if err := r.write(ctx, f, table, blobFile{i, false, holder{m, f.path(f.name, i)}}, data); err != nil {
-			return err
-		}
-		if err := r.sideTo(ctx, f, table, i, m, data); err != nil {
-			return err
-		}
-		r.a.mu.RLock()
-		place.holders[i] = r.a.led.driveNos[m.ID]
-		r.a.mu.RUnlock()
-		r.report.Rebuilt++
-	}
-	r.a.insert(f.name, f.size, place, table)
-	return nil
-}
-
-// restripe spreads a blob anew over the drives there are, if that protects it better.
-func (r *repairer) restripe(ctx context.Context, f fact, table []byte, gone, survive int) error {
-	a := r.a
-	place, err := a.plan(ctx, f.size, nil)
-	if err != nil {
-		return err
-	}
-	draining := slices.ContainsFunc(f.files, func(h holder) bool { return h.m != nil && a.isDraining(h.m.ID) })
-	if better := len(place.holders) - place.k; better <= f.m-gone && !draining || better < min(f.m-gone, survive) {
-		return nil
-	}
-	p, err := r.whole(ctx, f, table)
-	if err != nil {
-		return err
-	}
-	place, table, err = a.spread(ctx, f.name, p, nil)
-	if err != nil {
-		return err
-	}
-	fresh := fact{name: f.name, shape: shape{f.size, place.k, place.m, place.side}}
-	for i, part := range a.partsOf(f.name, fresh.shape, place) {
-		if part.m == nil {
-			return storage.ErrUnavailable
-		}
-		b := blobFile{i % len(place.holders), i >= len(place.holders), holder{part.m, part.path}}
-		if _, _, err := a.verifyFile(ctx, fresh, table, b, &r.buf); err != nil {
-			return fmt.Errorf("read back: %w", err)
-		}
-	}
-	a.insert(f.name, f.size, place, table)
-	r.written += f.size
-	r.report.Spread++
-	return nil
-}
-
-func (a *Array) isDraining(id string) bool {
-	a.mu.RLock()
-	defer a.mu.RUnlock()
-	return a.draining[id]
-}
-
-// orphans removes files that no fact names, but only when nothing is missing: every known drive present and in order,
-// every blob repaired. A drive that is away may know of a blob that these do not.
+// orphans removes files that no fact names, but only when nothing is missing: every known drive that does not travel present
+// and in order, every blob repaired, and the ledger beyond doubt. A drive that is away may know of a blob that these do
+// not: but not of one that these hold a file of, unless their ledgers are damaged, since each drive gets every record of a
+// session that it is in.
 func (r *repairer) orphans(ctx context.Context) error {
 	a := r.a
 	h, err := a.Health(ctx)
 	if err != nil {
 		return err
 	}
-	away := slices.ContainsFunc(h.Drives, func(d DriveHealth) bool { return d.State == Away || d.State == Failing || d.State == Twin })
-	if away || len(r.report.Lost) > 0 || len(h.Lost) > 0 || h.Damaged > 0 || h.LedgerIncomplete {
+	missing := slices.ContainsFunc(h.Drives, func(d DriveHealth) bool {
+		return d.State == Away && !d.Travels || d.State == Failing || d.State == Twin
+	})
+	if missing || len(r.report.Lost) > 0 || len(h.Lost) > 0 || h.Damaged > 0 || h.LedgerIncomplete {
 		return nil
 	}
-	r.residue(ctx)
+	all := !slices.ContainsFunc(h.Drives, func(d DriveHealth) bool { return d.State == Away })
+	if !r.residue(ctx, all) {
+		return nil
+	}
 	for m, files := range r.files {
 		for path := range files {
 			file := strings.TrimPrefix(path, healDir)
@@ -472,15 +465,22 @@ func (r *repairer) orphans(ctx context.Context) error {
 	return nil
 }
 
-// residue removes ledger segments that a power cut tore and that nothing was written after: never acknowledged.
-func (r *repairer) residue(ctx context.Context) {
+// residue removes ledger segments that a power cut tore and that nothing was written after: never acknowledged. While a
+// drive is away, that is sure only of what is torn on more drives than are allowed to die: it may as well have rotted, and
+// be good on the one that is away. It returns whether none is left.
+func (r *repairer) residue(ctx context.Context, all bool) bool {
 	a := r.a
 	a.mu.Lock()
 	var torn []holder
+	clean := true
 	for name, f := range a.led.files {
-		if len(f.holders) == 0 && !f.needed {
+		switch {
+		case len(f.holders) > 0 || f.needed:
+		case all || len(f.bad) > a.led.survive:
 			torn = append(torn, f.bad...)
 			delete(a.led.files, name)
+		default:
+			clean = false
 		}
 	}
 	a.mu.Unlock()
@@ -489,6 +489,7 @@ func (r *repairer) residue(ctx context.Context) {
 			a.log.Debug("torn ledger segment stays", "drive", h.m.label(), "err", err)
 		}
 	}
+	return clean
 }
 
 func (r *repairer) orphan(ctx context.Context, h holder, name string) error {

@@ -115,8 +115,7 @@ type record struct {
 	off     uint32
 	sum     uint32
 	id      string // of a drive
-	label   string
-	removed bool
+	drive   driveState
 	survive int
 }
 
@@ -215,8 +214,8 @@ func (r record) append(b []byte) []byte {
 	case tombstoneRecord:
 		b = appendName(b, r.name)
 	case driveRecord:
-		b = appendText(appendText(b, r.id), r.label)
-		b = append(b, boolByte(r.removed))
+		b = appendText(appendText(b, r.id), r.drive.label)
+		b = append(b, boolByte(r.drive.removed)|2*boolByte(r.drive.travels && !r.drive.removed))
 	case surviveRecord:
 		b = append(b, byte(r.survive))
 	}
@@ -348,10 +347,10 @@ func (s *segment) readRecord(r *reader, rec *record) {
 	case tombstoneRecord:
 		rec.name = r.name()
 	case driveRecord:
-		rec.id, rec.label = r.text(maxText), r.text(maxText)
+		rec.id, rec.drive.label = r.text(maxText), r.text(maxText)
 		b := r.byte()
-		rec.removed = b == 1
-		r.bad = r.bad || b > 1 || rec.id == ""
+		rec.drive.removed, rec.drive.travels = b == 1, b == 2
+		r.bad = r.bad || b > 2 || rec.id == ""
 	case surviveRecord:
 		rec.survive = int(r.byte())
 		r.bad = r.bad || rec.survive > MaxSurvive

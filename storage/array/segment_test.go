@@ -23,8 +23,9 @@ func sampleSegment() *segment {
 	c := newCoders()
 	for _, r := range []record{
 		{kind: surviveRecord, survive: 2},
-		{kind: driveRecord, id: "a", label: "disk A"},
-		{kind: driveRecord, id: "b", label: "disk B", removed: true},
+		{kind: driveRecord, id: "a", drive: driveState{label: "disk A"}},
+		{kind: driveRecord, id: "b", drive: driveState{label: "disk B", removed: true}},
+		{kind: driveRecord, id: "c", drive: driveState{label: "disk C", travels: true}},
 		{kind: factRecord, name: keyOf("data/01/" + hash), size: 131073, place: placement{k: 2, m: 1, holders: []driveNo{0, nowhere, 2}}, sum: c.sum(s.tables)},
 		{kind: factRecord, name: keyOf("keys/" + hash), size: 5, place: placement{k: 1, holders: []driveNo{1}, side: reedSolomon}, source: 1, off: 99, sum: 3},
 		{kind: factRecord, name: keyOf("config"), size: 0, place: placement{k: 1, m: 1, holders: []driveNo{0, 1}}, off: 20},

@@ -66,6 +66,7 @@ func (t *tables) source(name string) uint32 {
 type driveState struct {
 	label   string
 	removed bool
+	travels bool // goes away and comes back: nothing but whole copies are on it, and no protection counts on it
 }
 
 // view is what a ledger says up to some segment.
@@ -97,7 +98,7 @@ func (v *view) apply(t *tables, s *segment) {
 		sources[i] = t.source(name)
 	}
 	places := make(map[string]uint32) // by the segment's own drive numbers: nearly all facts have one of a few
-	var last nameKey                  // a checkpoint may hold several facts of a blob, one after another
+	var last nameKey                  // several facts of a blob, one after another, count together
 	s.each(func(r *record) {
 		switch r.kind {
 		case factRecord:
@@ -117,7 +118,7 @@ func (v *view) apply(t *tables, s *segment) {
 				places[key] = no
 			}
 			e.place = no
-			if s.id.folded && r.name == last {
+			if r.name == last {
 				v.idx.setKey(r.name, append(v.idx.chainKey(r.name), e)...)
 			} else {
 				v.idx.setKey(r.name, e)
@@ -125,9 +126,10 @@ func (v *view) apply(t *tables, s *segment) {
 			last = r.name
 		case tombstoneRecord:
 			v.idx.setKey(r.name)
+			last = nameKey{}
 		case driveRecord:
 			t.drive(r.id)
-			v.drives[r.id] = driveState{r.label, r.removed}
+			v.drives[r.id] = r.drive
 		case surviveRecord:
 			v.survive = r.survive
 		}
@@ -135,12 +137,17 @@ func (v *view) apply(t *tables, s *segment) {
 }
 
 // union adds what another branch of a forked ledger knows: no delete crosses a fork, and a drive that either branch
-// counts on is counted on.
+// counts on is counted on. One that travels for either branch travels: then nothing counts on its being here.
 func (v *view) union(t *tables, w *view) {
 	v.survive = max(v.survive, w.survive)
 	for id, d := range w.drives {
-		if mine, ok := v.drives[id]; !ok || mine.removed {
+		mine, ok := v.drives[id]
+		switch {
+		case !ok || mine.removed:
 			v.drives[id] = d
+		case !d.removed:
+			mine.travels = mine.travels || d.travels
+			v.drives[id] = mine
 		}
 	}
 	for name := range w.idx.all() {

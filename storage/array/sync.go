@@ -169,65 +169,73 @@ func (a *Array) degrade(b batch, safe []*member, forget bool) (lost []string) {
 		if r.kind != factRecord || r.dropped {
 			continue
 		}
-		before := *r
-		if !r.degrade(func(no driveNo) bool { return ok[no] }) {
-			continue
-		}
-		if r.place.spare(func(driveNo) bool { return true }) < 0 {
+		ways, changed := r.degrade(func(no driveNo) bool { return ok[no] })
+		if len(ways) == 0 {
 			lost = append(lost, r.name)
-			if !forget {
-				r.place, r.table = before.place, before.table
-				continue
-			}
-			delete(a.held, r.entry)
-			a.led.idx.set(r.name, r.old...)
-			r.dropped = true
+		}
+		if !changed || len(ways) == 0 && !forget {
 			continue
 		}
-		e := &a.led.idx.entries[r.entry]
-		e.place, e.sum = a.led.place(r.place), a.coders.sum(r.table)
+		for _, f := range r.facts {
+			delete(a.held, f.entry)
+		}
+		if len(ways) > 0 {
+			a.hold(r, ways)
+			continue
+		}
+		a.led.idx.set(r.name, r.old...)
+		r.dropped = true
 	}
 	return lost
 }
 
-// degrade removes the drives that are not ok from a fact. It reports whether there were any.
-func (r *pendingRecord) degrade(ok func(driveNo) bool) bool {
-	p := r.place
-	p.holders = slices.Clone(p.holders)
-	if p.k > 1 {
-		for i, no := range p.holders {
-			if !ok(no) {
-				p.holders[i] = nowhere
+// degrade returns a record's facts without the drives that are not ok, as far as the blob can be read by them, and
+// whether there were such drives.
+func (r *pendingRecord) degrade(ok func(driveNo) bool) (ways []placed, changed bool) {
+	for _, f := range r.facts {
+		p := f.place
+		p.holders = slices.Clone(p.holders)
+		if p.k > 1 {
+			for i, no := range p.holders {
+				if !ok(no) {
+					p.holders[i] = nowhere
+				}
 			}
+		} else {
+			p.holders = slices.DeleteFunc(p.holders, func(no driveNo) bool { return !ok(no) })
+			p.m = max(len(p.holders)-1, 0)
 		}
-	} else {
-		p.holders = slices.DeleteFunc(p.holders, func(no driveNo) bool { return !ok(no) })
-		p.m = max(len(p.holders)-1, 0)
+		changed = changed || p.key() != f.place.key()
+		if p.spare(func(driveNo) bool { return true }) >= 0 {
+			ways = append(ways, placed{p, f.table})
+		}
 	}
-	changed := p.key() != r.place.key()
-	r.place = p
-	return changed
+	return ways, changed
 }
 
-// compose makes a segment of a batch. at has the place of each record's checksums.
-func (a *Array) compose(b batch) (s *segment, at []uint32) {
+// compose makes a segment of a batch. at has the places of each record's checksums, none for one that was dropped.
+func (a *Array) compose(b batch) (s *segment, at [][]uint32) {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
 	s = a.newSegment(false)
 	drives := make(map[driveNo]driveNo)
-	at = make([]uint32, len(b.records))
+	at = make([][]uint32, len(b.records))
 	for i, r := range b.records {
-		rec := record{kind: r.kind, name: keyOf(r.name), id: r.drive, label: r.label, removed: r.removed, survive: r.survive}
-		if r.kind == factRecord {
-			if r.dropped {
-				continue
-			}
-			rec.size, rec.off, rec.sum = r.size, uint32(len(s.tables)), a.coders.sum(r.table)
-			rec.place = s.place(a.led.tables, r.place, drives)
-			at[i] = rec.off
-			s.tables = append(s.tables, r.table...)
+		if r.kind != factRecord {
+			s.add(record{kind: r.kind, name: keyOf(r.name), id: r.id, drive: r.drive, survive: r.survive})
+			continue
 		}
-		s.add(rec)
+		if r.dropped {
+			continue
+		}
+		for _, f := range r.facts {
+			at[i] = append(at[i], uint32(len(s.tables)))
+			s.add(record{
+				kind: factRecord, name: keyOf(r.name), size: r.size, place: s.place(a.led.tables, f.place, drives),
+				off: uint32(len(s.tables)), sum: a.coders.sum(f.table),
+			})
+			s.tables = append(s.tables, f.table...)
+		}
 	}
 	return s, at
 }
@@ -309,28 +317,27 @@ func (a *Array) append(ctx context.Context, s *segment, ms []*member) ([]*member
 }
 
 // committed records that a batch stands in segment s.
-func (a *Array) committed(b batch, s *segment, at []uint32) {
+func (a *Array) committed(b batch, s *segment, at [][]uint32) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	src := a.led.source(s.id.String())
-	replaced := make(map[string]entry)
+	replaced := make(map[string][]entry)
 	for i, r := range b.records {
-		if r.kind != factRecord {
-			continue
-		}
-		if a.held[r.entry] == r {
-			e := &a.led.idx.entries[r.entry]
-			e.src, e.off = src, at[i]
-			delete(a.held, r.entry)
-		} else if r.dropped {
-			e := a.led.idx.entries[r.entry]
-			e.src, e.off, e.next = src, at[i], 0
-			replaced[r.name] = e
+		for j, off := range at[i] {
+			e := &a.led.idx.entries[r.facts[j].entry]
+			if a.held[r.facts[j].entry] == r {
+				e.src, e.off = src, off
+				delete(a.held, r.facts[j].entry)
+			} else { // dropped since
+				was := *e
+				was.src, was.off, was.next = src, off, 0
+				replaced[r.name] = append(replaced[r.name], was)
+			}
 		}
 	}
 	for _, r := range a.pending { // what came meanwhile took the place of what is committed now
-		if e, ok := replaced[r.name]; ok && r.name != "" {
-			r.old = []entry{e}
+		if es := replaced[r.name]; len(es) > 0 {
+			r.old = es
 		}
 	}
 }

@@ -77,6 +77,16 @@ func (p *Power) tick(what string) error {
 	return fmt.Errorf("vdrive: %s: %w: %w", what, errPower, storage.ErrUnavailable)
 }
 
+// Traffic is how many bytes of blobs went to and from a drive.
+type Traffic struct{ Read, Written int64 }
+
+// Traffic returns what was read and written since the drive was made.
+func (d *Drive) Traffic() Traffic {
+	d.p.mu.Lock()
+	defer d.p.mu.Unlock()
+	return d.moved
+}
+
 // Ops returns how many writes the drive's power supply has counted.
 func (d *Drive) Ops() int { return d.p.Ops() }
 
@@ -133,13 +143,36 @@ func (d *Drive) Hang() {
 	}
 }
 
-// Resume ends Hang; operations that were waiting go on.
+// Stick is Hang, but what waits does not even hear that its context ended, as a process that is stuck in the kernel.
+func (d *Drive) Stick() {
+	d.Hang()
+	d.p.mu.Lock()
+	defer d.p.mu.Unlock()
+	d.stuck = true
+}
+
+// IgnoreFlushes makes Sync return without making anything durable, as some USB bridges do, or ends that.
+func (d *Drive) IgnoreFlushes(on bool) {
+	d.p.mu.Lock()
+	defer d.p.mu.Unlock()
+	d.lies = on
+}
+
+// Capacity makes the drive hold total bytes in all. Blobs of 64 KiB and more leave reserve bytes of them free, which do not
+// count as room, as real drives do for small records.
+func (d *Drive) Capacity(total, reserve int64) {
+	d.p.mu.Lock()
+	defer d.p.mu.Unlock()
+	d.total, d.reserve = total, reserve
+}
+
+// Resume ends Hang and Stick; operations that were waiting go on.
 func (d *Drive) Resume() {
 	d.p.mu.Lock()
 	defer d.p.mu.Unlock()
 	if d.hang != nil {
 		close(d.hang)
-		d.hang = nil
+		d.hang, d.stuck = nil, false
 	}
 }
 

@@ -47,10 +47,14 @@ type Drive struct {
 
 	off      bool
 	readOnly bool
+	lies     bool
+	moved    Traffic
 	total    int64
+	reserve  int64 // bytes that large blobs leave free
 	used     int64 // bytes in now
 	delay    time.Duration
 	hang     chan struct{} // closed by Resume; nil when not hanging
+	stuck    bool          // while hanging, not even the end of the context is heard
 	errs     [ops]fault
 }
 
@@ -97,7 +101,7 @@ func (d *Drive) enter(ctx context.Context, op Op, name string) error {
 
 func (d *Drive) wait(ctx context.Context) error {
 	d.p.mu.Lock()
-	delay, hang := d.delay, d.hang
+	delay, hang, stuck := d.delay, d.hang, d.stuck
 	d.p.mu.Unlock()
 	if delay > 0 {
 		t := time.NewTimer(delay)
@@ -107,7 +111,9 @@ func (d *Drive) wait(ctx context.Context) error {
 		case <-ctx.Done():
 		}
 	}
-	if hang != nil {
+	if hang != nil && stuck {
+		<-hang
+	} else if hang != nil {
 		select {
 		case <-hang:
 		case <-ctx.Done():
@@ -142,7 +148,11 @@ func (d *Drive) Put(ctx context.Context, name string, p []byte) error {
 		}
 		return fmt.Errorf("vdrive: put %s: %w", name, storage.ErrExist)
 	}
-	if d.used+int64(len(p)) > d.total {
+	room := d.total - d.used
+	if len(p) >= 64<<10 {
+		room -= d.reserve
+	}
+	if int64(len(p)) > room {
 		return fmt.Errorf("vdrive: put %s: %w", name, storage.ErrFull)
 	}
 	d.write(change{name, append([]byte{}, p...)})
@@ -152,6 +162,7 @@ func (d *Drive) Put(ctx context.Context, name string, p []byte) error {
 // write makes a change visible and remembers that it is not durable.
 func (d *Drive) write(c change) {
 	d.used += int64(len(c.data)) - int64(len(d.now[c.name]))
+	d.moved.Written += int64(len(c.data))
 	apply(d.now, c)
 	d.unsynced = append(d.unsynced, c)
 }
@@ -176,6 +187,9 @@ func (d *Drive) Sync(ctx context.Context) error {
 	}
 	if err := d.p.tick("sync"); err != nil {
 		return err
+	}
+	if d.lies {
+		return nil
 	}
 	for _, c := range d.unsynced {
 		apply(d.disk, c)
@@ -202,6 +216,7 @@ func (d *Drive) Get(ctx context.Context, name string, off int64, p []byte) (int,
 		return 0, io.EOF
 	}
 	n := copy(p, data[off:])
+	d.moved.Read += int64(n)
 	if n < len(p) {
 		return n, io.EOF
 	}
@@ -259,12 +274,15 @@ func (d *Drive) Delete(ctx context.Context, name string) error {
 
 // Space implements storage.Spacer.
 func (d *Drive) Space(ctx context.Context) (storage.Space, error) {
+	if err := d.wait(ctx); err != nil {
+		return storage.Space{}, err
+	}
 	d.p.mu.Lock()
 	defer d.p.mu.Unlock()
 	if d.off {
 		return storage.Space{}, fmt.Errorf("vdrive: space: %w", storage.ErrUnavailable)
 	}
-	return storage.Space{Free: max(d.total-d.used, 0), Total: d.total}, ctx.Err()
+	return storage.Space{Free: max(d.total-d.reserve-d.used, 0), Total: d.total}, nil
 }
 
 // lose drops to what is on the disk, where each unsynced write is lost, kept or (a Put) torn, in whatever order.
