@@ -137,6 +137,11 @@ func openArray(ctx context.Context, dirs []string, a access) (*rack, error) {
 	if err != nil {
 		return nil, err
 	}
+	return over(ctx, drives)
+}
+
+// over opens the array over drives, and lets go of them where it cannot.
+func over(ctx context.Context, drives []*drive.Drive) (*rack, error) {
 	arr, err := array.Open(ctx, members(drives), array.Options{})
 	if err != nil {
 		return nil, errors.Join(err, closeDrives(drives))

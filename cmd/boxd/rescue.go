@@ -16,6 +16,7 @@ func commands() []command {
 		{"vault verify", "", "read back and decrypt everything", vaultVerifyCommand},
 		{"vault scrub", "", "read every copy and shard and check its checksums; changes nothing", vaultScrubCommand},
 		{"vault export", "[SNAPSHOT]", "write a plain restic repository, or one snapshot's files, into a folder", vaultExportCommand},
+		{"vault serve", "", "offer the vault, read-only, to restic and its kin on this computer; needs no key", vaultServeCommand},
 		{"key words", "", "print the 24 words of a key file", keyWordsCommand},
 		{"key check", "", "do these words open this vault?", keyCheckCommand},
 		{"version", "", "print the version", versionCommand},
