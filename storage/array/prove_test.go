@@ -1,6 +1,7 @@
 package array_test
 
 import (
+	"fmt"
 	"testing"
 
 	"phonebackupbox/storage/array"
@@ -61,6 +62,22 @@ func size(t *testing.T, d *vdrive.Drive, name string) int64 {
 		t.Fatal(err)
 	}
 	return info.Size
+}
+
+// A scrub tells a torn segment, whichever copy was read when the ledger was.
+func TestScrubFindsATornSegment(t *testing.T) {
+	for torn := range 2 {
+		r := newRig(t, 3, 2, 1)
+		fill(t, r.a, 0)
+		r.drives[torn].Truncate(newest(t, r.drives[torn]), 90)
+		for _, order := range [][]int{{0, 1}, {1, 0}} {
+			if s := scrub(t, r.reopen(order...)); len(s.Damaged) != 1 || s.Damaged[0].Drive != fmt.Sprint("drive-", torn) {
+				t.Errorf("torn on drive %d, drives in order %v: %+v", torn, order, s.Damaged)
+			}
+		}
+		repair(t, r.a)
+		wantHealthy(t, r.reopen())
+	}
 }
 
 // The power fails at every write while a drive that was away catches up and one that is new is filled; one more Sync comes, and

@@ -107,8 +107,15 @@ func (a *Array) openAgain(ctx context.Context) (*Array, error) {
 func (a *Array) isFine(ctx context.Context, drive string, d Damage) bool {
 	if d.Blob == "" {
 		f := a.led.files[path.Base(d.File)]
-		return f == nil || !f.needed || !slices.ContainsFunc(f.bad, func(h holder) bool { return h.m.ID == drive && h.path == d.File }) &&
-			slices.ContainsFunc(f.holders, func(h holder) bool { return h.m.ID == drive && h.path == d.File })
+		if f == nil || !f.needed {
+			return true
+		}
+		i := slices.IndexFunc(f.holders, func(h holder) bool { return h.m.ID == drive && h.path == d.File })
+		if i < 0 {
+			return false
+		}
+		_, err := readWhole(ctx, f.holders[i], f.id.String()) // that it is listed says little
+		return err == nil
 	}
 	f, b, ok := a.fileOf(d.Blob, drive, d.File)
 	if !ok {
