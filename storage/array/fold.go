@@ -72,6 +72,7 @@ func (a *Array) catchUp(ctx context.Context, ms []*member) error {
 		}
 		unflushed = append(unflushed, want...)
 	}
+	a.flush(ctx, membersOf(unflushed))
 	return ctx.Err()
 }
 
