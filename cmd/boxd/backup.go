@@ -116,11 +116,25 @@ func backUp(ctx context.Context, c *call, r *rack, phone usbhost.Phone) (err err
 			return errors.Join(runErr, fmt.Errorf("the snapshot is safe, but the box's own state was not saved: %w", err))
 		}
 	}
-	health, err := r.array.Health(ctx)
+	health, err := r.catchUp(ctx, c)
 	if err != nil {
 		return errors.Join(runErr, err)
 	}
 	return c.backupDone(snap, report, runErr, health, time.Since(start))
+}
+
+// catchUp gives attached drives what they lack, so that one that travels can leave with the newest backup.
+func (r *rack) catchUp(ctx context.Context, c *call) (array.Health, error) {
+	h, err := r.array.Health(ctx)
+	if err != nil || behind(h) == 0 {
+		return h, err
+	}
+	progress := newBar(c.err, "catch up")
+	defer progress.clear()
+	if _, err := r.array.CatchUp(ctx, progress.watch); err != nil {
+		return h, hintError{err, "catch-up", "the snapshot is safe; boxd vault repair brings the drives up to date"}
+	}
+	return r.array.Health(ctx)
 }
 
 // outcome is the report in the vault's words.

@@ -185,10 +185,10 @@ func (b *bays) Health(ctx context.Context) (firmware.Health, error) {
 // unhealed is how much a heal has to do, in pieces: nobody has weighed them.
 func unhealed(h array.Health) int64 {
 	n := h.Damaged
-	for _, blobs := range h.Spare[:h.Survive] {
+	for _, blobs := range h.Here[:h.Survive] {
 		n += blobs
 	}
-	return int64(n)
+	return int64(n + behind(h))
 }
 
 // healable reports whether the drives that are here are enough to protect everything as wanted.
@@ -243,19 +243,24 @@ func (b *bays) inWords(h array.Health, snapshots int) firmware.Health {
 	return out
 }
 
-// nearlyFull is when a drive is told to be full, in bytes: less than a pack and its parity would not fit well.
-const nearlyFull = 64 << 20
-
 // Heal makes the drives whole. What is missing comes first, since that is known; then everything is read once, because
-// a drive that was lost is the wrong moment to find out later that another has rotted, and what that found is mended.
+// a drive that was lost is the wrong moment to find out later that another has rotted, and what that found is mended. A drive
+// that only has to catch up is no reason to read everything.
 func (b *bays) Heal(ctx context.Context, watch func(done, total int64)) (firmware.Health, error) {
 	r, err := b.use(ctx)
 	if err != nil {
 		return firmware.Health{}, err
 	}
 	progress := func(p array.Progress) { watch(p.Done, p.Total) }
+	before, err := r.array.Health(ctx)
+	if err != nil {
+		return firmware.Health{}, err
+	}
 	if err := b.repair(ctx, r, progress); err != nil {
 		return firmware.Health{}, err
+	}
+	if before.Protected() && before.Damaged == 0 {
+		return b.Health(ctx)
 	}
 	found, err := r.array.Scrub(ctx, progress)
 	if err == nil && len(found.Damaged) > 0 {
@@ -316,7 +321,11 @@ func (b *bays) forget(ctx context.Context, label string) error {
 	if err != nil {
 		return err
 	}
-	return r.remove(ctx, label)
+	id, err := r.findDrive(ctx, label)
+	if err != nil {
+		return err
+	}
+	return r.remove(ctx, id, true)
 }
 
 // Eject flushes every drive and lets go of it. Nothing is opened again.

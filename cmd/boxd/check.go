@@ -77,6 +77,11 @@ func (r *rack) repair(ctx context.Context, c *call) error {
 	if _, err := r.scrub(ctx, c); err != nil { // repair mends what has been found
 		return err
 	}
+	return r.settle(ctx, c)
+}
+
+// settle mends what is known to be wrong, without looking for more, and tells what it did.
+func (r *rack) settle(ctx context.Context, c *call) error {
 	progress := newBar(c.err, "repair")
 	report, err := r.array.Repair(ctx, progress.watch)
 	progress.clear()
@@ -88,9 +93,9 @@ func (r *rack) repair(ctx context.Context, c *call) error {
 		return err
 	}
 	err = c.print(map[string]any{"repair": report, "health": h}, func(w io.Writer) {
-		fmt.Fprintf(w, "%s mended, %s made anew, %s spread over other drives, %s cleared away\n",
+		fmt.Fprintf(w, "%s mended, %s made anew, %s spread over other drives, %s moved to emptier ones, %s cleared away\n",
 			plural(report.Mended, "damaged file", "damaged files"), plural(report.Rebuilt, "missing file", "missing files"),
-			plural(report.Spread, "blob", "blobs"), plural(report.Orphans, "left-over", "left-overs"))
+			plural(report.Spread, "blob", "blobs"), plural(report.Moved, "piece", "pieces"), plural(report.Orphans, "left-over", "left-overs"))
 		for _, name := range report.Lost {
 			fmt.Fprintf(w, "  ! cannot be repaired now: %s\n", name)
 		}

@@ -40,29 +40,59 @@ func driveAddCommand(flags *pflag.FlagSet) action {
 			return err
 		}
 		r.carryRescue(ctx, c, *rescue)
-		return r.repair(ctx, c)
+		return r.settle(ctx, c)
 	})
+}
+
+// lostFlag says that a drive is not only taken out, but that what only it held is given up.
+func lostFlag(flags *pflag.FlagSet) *bool {
+	return flags.Bool("lost", false, "the drive will not come back: give up what no other drive has")
 }
 
 func driveRemoveCommand(flags *pflag.FlagSet) action {
 	check := want(1, 1, "which drive?", "boxd drive remove ID --drive DIR…; boxd vault status tells the ids")
+	lost := lostFlag(flags)
 	return onArray(driveFlags(flags), writing, check, func(ctx context.Context, c *call, r *rack, args []string) error {
-		if err := r.remove(ctx, args[0]); err != nil {
+		id, err := r.findDrive(ctx, args[0])
+		if err != nil {
+			return err
+		}
+		if err := r.remove(ctx, id, *lost); err != nil {
 			return err
 		}
 		return r.repair(ctx, c)
+	})
+}
+
+func driveTravelsCommand(flags *pflag.FlagSet) action {
+	check := want(1, 1, "which drive?", "boxd drive travels ID --drive DIR…; boxd vault status tells the ids")
+	no := flags.Bool("no", false, "it stays here from now on")
+	return onArray(driveFlags(flags), writing, check, func(ctx context.Context, c *call, r *rack, args []string) error {
+		id, err := r.findDrive(ctx, args[0])
+		if err != nil {
+			return err
+		}
+		if err := r.array.Travel(ctx, id, !*no); err != nil {
+			return err
+		}
+		return r.settle(ctx, c)
 	})
 }
 
 func driveReplaceCommand(flags *pflag.FlagSet) action {
 	check := want(2, 2, "which drive by which?", "boxd drive replace OLD-ID NEW-DIR --drive DIR…")
 	rescue := rescueFlag(flags)
+	lost := lostFlag(flags)
 	return onArray(driveFlags(flags), writing, check, func(ctx context.Context, c *call, r *rack, args []string) error {
+		old, err := r.findDrive(ctx, args[0])
+		if err != nil {
+			return err
+		}
 		if err := r.add(ctx, args[1]); err != nil {
 			return err
 		}
 		r.carryRescue(ctx, c, *rescue)
-		if err := r.remove(ctx, args[0]); err != nil {
+		if err := r.remove(ctx, old, *lost); err != nil {
 			return err
 		}
 		return r.repair(ctx, c)
@@ -92,30 +122,47 @@ func (r *rack) add(ctx context.Context, dir string) error {
 	return r.array.Add(ctx, array.Member{ID: d.ID(), Label: label(d, r.drives), Store: d})
 }
 
-// remove gives a drive up: by its id, the label that status shows, or its folder. What an attached one holds is moved to
-// the others first.
-func (r *rack) remove(ctx context.Context, which string) error {
+// findDrive finds a drive of the vault by its id, the label that status shows, or its folder.
+func (r *rack) findDrive(ctx context.Context, which string) (string, error) {
 	h, err := r.array.Health(ctx)
 	if err != nil {
-		return err
+		return "", err
 	}
 	found := ""
 	for _, d := range h.Drives {
-		if d.ID == which || d.Label == which || r.dirOf(d.ID) == filepath.Clean(which) {
-			if found != "" {
-				return hintError{fmt.Errorf("%q could mean two drives", printable(which)), "ambiguous", "give the id that boxd vault status --json shows"}
-			}
-			found = d.ID
+		if d.State == array.Removed || d.State == array.Blank || d.ID != which && d.Label != which && r.dirOf(d.ID) != filepath.Clean(which) {
+			continue
 		}
+		if found != "" {
+			return "", hintError{fmt.Errorf("%q could mean two drives", printable(which)), "ambiguous", "give the id that boxd vault status --json shows"}
+		}
+		found = d.ID
 	}
 	if found == "" {
-		return hintError{fmt.Errorf("no drive %q in this vault", printable(which)), "no-drive", "boxd vault status shows them"}
+		return "", hintError{fmt.Errorf("no drive %q in this vault", printable(which)), "no-drive", "boxd vault status shows them"}
 	}
-	if r.dirOf(found) != "" {
-		_, err := r.array.Drain(ctx, found, nil)
+	return found, nil
+}
+
+// remove gives a drive up. What an attached one holds is moved to the others first; of what one that is away holds nothing
+// may be needed, unless it is lost.
+func (r *rack) remove(ctx context.Context, id string, lost bool) error {
+	if r.dirOf(id) != "" && !lost {
+		_, err := r.array.Drain(ctx, id, nil)
+		if err != nil && ctx.Err() == nil {
+			err = hintError{err, "needed", "it stays in the vault and nothing is lost; add a drive with more room, or mend the others with boxd vault repair"}
+		}
 		return err
 	}
-	return r.array.Remove(ctx, found)
+	n, err := r.array.NeededOf(ctx, id)
+	if err != nil {
+		return err
+	}
+	if n > 0 && !lost {
+		return hintError{fmt.Errorf("%s cannot be brought back without this drive", plural(n, "blob", "blobs")), "needed",
+			"attach it and try again; if it is gone for good, --lost gives them up"}
+	}
+	return r.array.Remove(ctx, id)
 }
 
 // dirOf is the folder of an attached drive, "" for others.

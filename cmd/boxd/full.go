@@ -25,6 +25,7 @@ func commands() []command {
 		{"drive add", "DIR", "take a new drive into the vault", driveAddCommand},
 		{"drive refresh", "DIR", "bring the ordinary files on a plain drive up to date", driveRefreshCommand},
 		{"drive remove", "DIR|ID", "give a drive up for good", driveRemoveCommand},
+		{"drive travels", "DIR|ID", "a drive is often away, at a relative's say, and that is no fault (--no: not any more)", driveTravelsCommand},
 		{"drive replace", "OLD-ID NEW-DIR", "give a drive up and take a new one in its place", driveReplaceCommand},
 		{"key words", "", "print the 24 words of a key file", keyWordsCommand},
 		{"key check", "", "do these words open this vault?", keyCheckCommand},

@@ -184,68 +184,6 @@ type statusResult struct {
 	Health    array.Health `json:"health"`
 }
 
-// survives is how many drives may die now. A drive that is away counts as dead here: nobody knows how it is.
-func survives(h array.Health) int {
-	if h.Unreadable > 0 || len(h.Lost) > 0 || h.LedgerIncomplete {
-		return -1
-	}
-	n := h.Survive
-	for i, blobs := range h.Spare {
-		if blobs > 0 {
-			n = min(n, i)
-			break
-		}
-	}
-	for _, d := range h.Drives {
-		if d.State == array.Away || d.State == array.Twin {
-			n--
-		}
-	}
-	return max(n, 0)
-}
-
-func verdict(h array.Health) string {
-	switch {
-	case len(h.Lost) > 0:
-		return "lost"
-	case !h.Healthy():
-		return "degraded"
-	}
-	return "healthy"
-}
-
-// verdictError turns a health into the exit code of the contract.
-func verdictError(h array.Health) error {
-	switch verdict(h) {
-	case "lost":
-		return lostError{plural(len(h.Lost), "blob is", "blobs are") + " lost: no known drive can bring them back"}
-	case "degraded":
-		return incompleteError{"degraded: " + protection(h)}
-	}
-	return nil
-}
-
-// protection is one sentence on how safe the vault is now.
-func protection(h array.Health) string {
-	var away []string
-	for _, d := range h.Drives {
-		if d.State == array.Away {
-			away = append(away, d.Label)
-		}
-	}
-	s := fmt.Sprintf("%s may die now, %d asked for", plural(max(survives(h), 0), "drive", "drives"), h.Survive)
-	if h.Unreadable > 0 {
-		s = plural(h.Unreadable, "blob needs", "blobs need") + " a drive that is away"
-	}
-	if h.Damaged > 0 {
-		s += "; " + plural(h.Damaged, "damaged piece", "damaged pieces")
-	}
-	if len(away) > 0 {
-		s += "; away: " + printable(strings.Join(away, ", "))
-	}
-	return s
-}
-
 func (res statusResult) text(w io.Writer) {
 	h := res.Health
 	fmt.Fprintf(w, "vault %s: %s\n", short(res.Vault), res.Verdict)
@@ -256,11 +194,8 @@ func (res statusResult) text(w io.Writer) {
 		if d.Total > 0 {
 			room = fmt.Sprintf("%s free of %s", size(d.Free), size(d.Total))
 		}
-		whole := ""
-		if d.Complete {
-			whole = "opens with stock restic" + onceEjected(res.Attached, d.ID)
-		}
-		fmt.Fprintf(w, "  %-16s %-9s %9s used  %-24s %s\n", printable(d.Label), d.State, size(d.Used), room, whole)
+		line := fmt.Sprintf("  %-16s %-9s %9s used  %-24s %s", printable(d.Label), d.State, size(d.Used), room, strings.Join(remarks(h, d, res.Attached), ", "))
+		fmt.Fprintln(w, strings.TrimRight(line, " "))
 	}
 	for _, name := range h.Lost {
 		fmt.Fprintf(w, "  ! lost: %s\n", name)

@@ -121,6 +121,24 @@ func (a *Array) removeDrive(ctx context.Context, id string) error {
 	return a.sync(ctx, true)
 }
 
+// NeededOf counts the blobs that no known drives can bring back without one of them. Those that are away count as good.
+func (a *Array) NeededOf(ctx context.Context, id string) (int, error) {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	no, ok := a.led.driveNos[id]
+	if !ok {
+		return 0, ctx.Err()
+	}
+	n := 0
+	for _, i := range a.led.idx.all() {
+		left := a.spareOf(i, func(other driveNo) bool { return other != no && a.known(other) })
+		if left < 0 && a.spareOf(i, a.known) >= 0 {
+			n++
+		}
+	}
+	return n, ctx.Err()
+}
+
 // Drain moves everything off a drive that is present, and then removes it. It fails, and the drive stays, if the
 // others have no room or if some blob cannot be repaired.
 func (a *Array) Drain(ctx context.Context, id string, watch Watch) (RepairReport, error) {
@@ -141,7 +159,11 @@ func (a *Array) Drain(ctx context.Context, id string, watch Watch) (RepairReport
 		return report, err
 	}
 	if n := a.holding(id); n > 0 {
-		return report, fmt.Errorf("array: drain drive %s: %d blobs need it still: %w", id, n, storage.ErrFull)
+		why := storage.ErrFull
+		if len(report.Lost) > 0 {
+			why = storage.ErrUnavailable
+		}
+		return report, fmt.Errorf("array: drain drive %s: %d blobs need it still, the others do not take them: %w", id, n, why)
 	}
 	return report, a.Remove(ctx, id)
 }
