@@ -44,16 +44,23 @@ func FuzzPackHeader(f *testing.F) {
 func FuzzIndex(f *testing.F) {
 	blobs := []packedBlob{{id: hash{1}, length: 100}, {id: hash{2}, typ: treeBlob, off: 100, length: 50, plain: 900}}
 	f.Add(appendIndex(nil, []indexedPack{{hash{9}, blobs}, {hash{8}, blobs[:1]}}))
+	f.Add(bytes.ReplaceAll(appendIndex(nil, []indexedPack{{hash{9}, blobs}, {hash{8}, blobs[:1]}}), []byte(`"type":"tree"`), []byte(`"type": "tree"`)))
 	f.Add([]byte(`{"supersedes":["x"],"packs":null}`))
 	f.Add([]byte(`{"packs":[{"id":"00","blobs":[{"offset":4294967295,"length":4294967295}]}]}`))
 	f.Add([]byte(`{"packs":[` + strings.Repeat("[", 20000)))
 	f.Fuzz(func(t *testing.T, p []byte) {
 		var list []indexedPack
-		if !damagedOrNil(t, parseIndex(p, func(id hash, blobs []packedBlob) { list = append(list, indexedPack{id, blobs}) })) {
+		err := parseIndex(p, func(id hash, blobs []packedBlob) { list = append(list, indexedPack{id, slices.Clone(blobs)}) })
+		var slow []indexedPack
+		if err2 := decodeIndex(p, 0, func(id hash, blobs []packedBlob) { slow = append(slow, indexedPack{id, blobs}) }); (err == nil) != (err2 == nil) ||
+			!slices.EqualFunc(list, slow, func(a, b indexedPack) bool { return a.id == b.id && slices.Equal(a.blobs, b.blobs) }) {
+			t.Errorf("the quick parser gives %+v, %v, the other %+v, %v", list, err, slow, err2)
+		}
+		if !damagedOrNil(t, err) {
 			return
 		}
 		var again []indexedPack
-		if err := parseIndex(appendIndex(nil, list), func(id hash, blobs []packedBlob) { again = append(again, indexedPack{id, blobs}) }); err != nil {
+		if err := parseIndex(appendIndex(nil, list), func(id hash, blobs []packedBlob) { again = append(again, indexedPack{id, slices.Clone(blobs)}) }); err != nil {
 			t.Fatal(err)
 		}
 		if !slices.EqualFunc(list, again, func(a, b indexedPack) bool { return a.id == b.id && slices.Equal(a.blobs, b.blobs) }) {
@@ -67,12 +74,25 @@ func FuzzTree(f *testing.F) {
 	nodes := []node{{name: "a\xff\"<", mode: fileMode, mtime: at, size: 5, content: []hash{{1}}}, {name: "b", mode: dirMode, subtree: hash{2}},
 		{name: "c", mode: fileMode}}
 	f.Add(treeOf(nodes))
+	f.Add(append([]byte(`{"nodes":[{"name":"!","type":"fifo"},`), treeOf(nodes)[len(`{"nodes":[`):]...))
 	f.Add([]byte(`{"nodes":[{"name":"l","type":"symlink","mode":134218239,"linktarget":"x","linktarget_raw":"/w==","content":null}]}`))
 	f.Add([]byte(`{"nodes":[{"name":"..","type":"dir","subtree":"` + strings.Repeat("0", 64) + `"}]}`))
 	f.Add([]byte(`{"nodes":[{"name":"a\\x2fb","type":"file","size":18446744073709551615,"content":[]}]}`))
 	f.Fuzz(func(t *testing.T, p []byte) {
-		var list []node
-		if !damagedOrNil(t, parseTree(p, func(n node) error { list = append(list, n); return nil })) {
+		var list, slow []node
+		err := parseTree(p, func(n node) error { list = append(list, n); return nil })
+		last := ""
+		err2 := decodeTree(p, 0, func(n node) error {
+			if n.name <= last {
+				return ErrDamaged
+			}
+			last, slow = n.name, append(slow, n)
+			return nil
+		})
+		if (err == nil) != (err2 == nil) || !slices.EqualFunc(list, slow, sameNode) {
+			t.Errorf("the quick parser gives %+v, %v, the other %+v, %v", list, err, slow, err2)
+		}
+		if !damagedOrNil(t, err) {
 			return
 		}
 		for i, n := range list {
@@ -84,14 +104,15 @@ func FuzzTree(f *testing.F) {
 		if err := parseTree(treeOf(list), func(n node) error { again = append(again, n); return nil }); err != nil {
 			t.Fatal(err)
 		}
-		same := func(a, b node) bool {
-			return a.name == b.name && a.mode == b.mode && a.mtime.Equal(b.mtime) && a.size == b.size && slices.Equal(a.content, b.content) &&
-				a.subtree == b.subtree && a.link == b.link
-		}
-		if !slices.EqualFunc(list, again, same) {
+		if !slices.EqualFunc(list, again, func(a, b node) bool { a.raw = b.raw; return sameNode(a, b) }) {
 			t.Errorf("%+v is read back as %+v", list, again)
 		}
 	})
+}
+
+func sameNode(a, b node) bool {
+	return a.name == b.name && a.mode == b.mode && a.mtime.Equal(b.mtime) && a.size == b.size && slices.Equal(a.content, b.content) &&
+		a.subtree == b.subtree && a.link == b.link && bytes.Equal(a.raw, b.raw)
 }
 
 // treeOf is the JSON of a tree.

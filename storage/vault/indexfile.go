@@ -29,8 +29,18 @@ type indexBlob struct {
 	Plain  uint32 `json:"uncompressed_length"`
 }
 
-// parseIndex calls add for each pack that an index document lists. One pack at a time is in memory.
+// parseIndex calls add for each pack that an index document lists; blobs are valid until it returns. One pack at a time is
+// in memory.
 func parseIndex(p []byte, add func(pack hash, blobs []packedBlob)) error {
+	seen := 0
+	if scanIndex(p, func(pack hash, blobs []packedBlob) { seen++; add(pack, blobs) }) {
+		return nil
+	}
+	return decodeIndex(p, seen, add)
+}
+
+// decodeIndex is parseIndex for any JSON, without the first skip packs.
+func decodeIndex(p []byte, skip int, add func(pack hash, blobs []packedBlob)) error {
 	d := json.NewDecoder(bytes.NewReader(p))
 	found, err := seekArray(d, "packs")
 	if err != nil || !found {
@@ -40,6 +50,10 @@ func parseIndex(p []byte, add func(pack hash, blobs []packedBlob)) error {
 		var ip indexPack
 		if err := d.Decode(&ip); err != nil {
 			return fmt.Errorf("%w: %w", ErrDamaged, err)
+		}
+		if skip > 0 {
+			skip--
+			continue
 		}
 		blobs := make([]packedBlob, len(ip.Blobs))
 		for i, b := range ip.Blobs {

@@ -48,26 +48,42 @@ var nodeTypes = map[string]fs.FileMode{
 
 // parseTree calls add for each node of a tree, in ascending byte order of their names.
 func parseTree(p []byte, add func(node) error) error {
+	last := ""
+	inOrder := func(n node) error {
+		if n.name <= last {
+			return fmt.Errorf("%w: tree is not in order", ErrDamaged)
+		}
+		last = n.name
+		return add(n)
+	}
+	seen := 0
+	if done, err := scanTree(p, func(n node) error { seen++; return inOrder(n) }); done || err != nil {
+		return err
+	}
+	return decodeTree(p, seen, inOrder)
+}
+
+// decodeTree is parseTree for any JSON, without the first skip nodes.
+func decodeTree(p []byte, skip int, add func(node) error) error {
 	d := json.NewDecoder(bytes.NewReader(p))
 	found, err := seekArray(d, "nodes")
 	if err != nil || !found {
 		return err
 	}
-	last := ""
 	for d.More() {
 		var raw json.RawMessage
 		if err := d.Decode(&raw); err != nil {
 			return fmt.Errorf("%w: %w", ErrDamaged, err)
 		}
+		if skip > 0 {
+			skip--
+			continue
+		}
 		n, err := parseNode(raw)
+		if err == nil {
+			err = add(n)
+		}
 		if err != nil {
-			return err
-		}
-		if n.name <= last {
-			return fmt.Errorf("%w: tree is not in order", ErrDamaged)
-		}
-		last = n.name
-		if err := add(n); err != nil {
 			return err
 		}
 	}
