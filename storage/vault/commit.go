@@ -110,7 +110,7 @@ func (t *Tree) end() []string {
 	t.stop()
 	t.mu.Lock()
 	t.done = true
-	t.root, t.resume = nil, nil
+	t.root, t.resume, t.open, t.enc = nil, nil, openDirs{}, treeWriter{}
 	t.mu.Unlock()
 	t.rec.mu.Lock()
 	logs := t.rec.logs
@@ -128,19 +128,24 @@ func (t *Tree) end() []string {
 
 // encode stores the trees of all folders that changed and counts the files. t.mu is held.
 func (t *Tree) encode(ctx context.Context) (root hash, sum summary, err error) {
-	var w treeWriter
-	root, err = t.encodeDir(ctx, &w, t.root, nil, &sum)
+	root, err = t.encodeDir(ctx, &t.enc, t.root, nil, &sum)
 	return root, sum, err
 }
 
 // encodeDir returns a folder's tree, having stored it and what is below it. Folders that nobody looked into are
-// read, so that no snapshot is acknowledged whose trees cannot be read, and forgotten again.
+// read, so that no snapshot is acknowledged whose trees cannot be read, and forgotten again; those that have left memory were
+// read in this run, or written.
 func (t *Tree) encodeDir(ctx context.Context, w *treeWriter, d *dir, path []string, sum *summary) (hash, error) {
 	if err := ctx.Err(); err != nil {
 		return hash{}, fmt.Errorf("vault: commit: %w", err)
 	}
 	if len(path) > maxDepth+1 {
 		return hash{}, fmt.Errorf("vault: commit: folders in folders: %w", ErrTooBig)
+	}
+	if !d.loaded && d.counted {
+		sum.Files += d.files
+		sum.Bytes += d.bytes
+		return d.id, nil
 	}
 	fresh := !d.loaded
 	if err := t.load(d, path); err != nil {
@@ -165,10 +170,18 @@ func (t *Tree) encodeDir(ctx context.Context, w *treeWriter, d *dir, path []stri
 	}
 	if !d.dirty && d.stored {
 		if fresh {
-			d.loaded, d.entries = false, nil
+			t.open.drop(d)
 		}
 		return d.id, nil
 	}
+	if err := t.storeTree(w, d, names); err != nil {
+		return hash{}, fmt.Errorf("vault: folder %q: %w", strings.Join(path, "/"), err)
+	}
+	return d.id, t.w.failed()
+}
+
+// storeTree stores the tree of a folder, whose entries have these names in order and whose subfolders are stored.
+func (t *Tree) storeTree(w *treeWriter, d *dir, names []string) error {
 	id, packed, size, err := w.encode(func(yield func(*node) bool) {
 		for _, name := range names {
 			n := d.entries[name].node()
@@ -177,16 +190,14 @@ func (t *Tree) encodeDir(ctx context.Context, w *treeWriter, d *dir, path []stri
 			}
 		}
 	})
-	if err != nil {
-		return hash{}, fmt.Errorf("vault: folder %q: %w", strings.Join(path, "/"), err)
+	if err == nil && !t.w.has(treeBlob, id) {
+		err = t.w.storePacked(treeBlob, id, packed, uint32(size))
 	}
-	if !t.w.has(treeBlob, id) {
-		if err := t.w.storePacked(treeBlob, id, packed, uint32(size)); err != nil {
-			return hash{}, err
-		}
+	if err != nil {
+		return err
 	}
 	d.id, d.stored = id, true
-	return id, t.w.failed()
+	return nil
 }
 
 // deleteAll deletes blobs; one that is gone already is no error.

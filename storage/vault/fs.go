@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -33,8 +34,8 @@ type FS struct {
 // treeCache is a folder that was read. Nodes are in order of their names.
 type treeCache struct{ nodes []node }
 
-// maxHeld is how many nodes an FS remembers: about 50 MB.
-const maxHeld = 200_000
+// maxHeld is how many nodes an FS remembers: about 12 MB.
+const maxHeld = 50_000
 
 // FS opens a snapshot for reading.
 func (v *Vault) FS(ctx context.Context, s Snapshot) (*FS, error) {
@@ -251,16 +252,20 @@ func (t *Tree) Open(name string) (fs.File, error) {
 	}
 	t.mu.Lock()
 	e, err := t.find("open", name)
+	if err == nil && (e == nil || e.dir != nil) {
+		defer t.mu.Unlock()
+		return t.openDir(name, e)
+	}
+	err = cmp.Or(t.trim(), err)
+	t.mu.Unlock()
 	if err != nil {
-		t.mu.Unlock()
 		return nil, err
 	}
-	if e != nil && e.dir == nil {
-		t.mu.Unlock()
-		n := e.node()
-		return newFile(t.ctx, t.src, n, name)
-	}
-	defer t.mu.Unlock()
+	return newFile(t.ctx, t.src, e.node(), name)
+}
+
+// openDir lists a folder; e is nil for the root. t.mu is held.
+func (t *Tree) openDir(name string, e *entry) (fs.File, error) {
 	d, n := t.root, node{name: ".", mode: dirMode}
 	if e != nil {
 		d, n = e.dir, e.node()
@@ -277,5 +282,8 @@ func (t *Tree) Open(name string) (fs.File, error) {
 		list = append(list, info{e.bare()})
 	}
 	slices.SortFunc(list, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
+	if err := t.trim(); err != nil {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
+	}
 	return &openDir{info: info{n}, path: name, list: list}, nil
 }

@@ -18,7 +18,7 @@ import (
 var seeds = flag.Int("seeds", 4, "fates of unsynced writes to try at each cut")
 
 // quick makes a vault do in small what it does in large: packs of two files, a Sync for two packs, an index for four.
-var quick = rhythm{pack: 60_000, sync: 120_000, maxUnsynced: 180_000, index: 2, merge: 2}
+var quick = rhythm{pack: 60_000, sync: 120_000, maxUnsynced: 180_000, index: 2, merge: 2, held: usual.held, stay: usual.stay}
 
 // manyNights backs a phone up n times while half of its files change each time. It returns what each snapshot held.
 func manyNights(t *testing.T, v *Vault, n int) map[string][]phoneFile {

@@ -34,18 +34,11 @@ type Tree struct {
 
 	mu     sync.Mutex // guards what follows
 	root   *dir
+	open   openDirs              // folders in memory
+	enc    treeWriter            // of folders that leave memory
 	resume map[string]resumeFile // what runs that never committed had stored, by path
 	lost   []string              // folders of the last snapshot that could not be read
 	done   bool
-}
-
-// A dir is a folder in memory. It is read when somebody first looks into it.
-type dir struct {
-	id      hash // its tree, as long as it is not dirty
-	stored  bool // id is set
-	loaded  bool // entries are set
-	dirty   bool // differs from id, or something below it does
-	entries map[string]*entry
 }
 
 // content is the list of a file's chunks while it grows.
@@ -96,7 +89,7 @@ func (v *Vault) Begin(ctx context.Context, phone Phone) (*Tree, error) {
 	case phone.ID == "" || len(phone.ID) > 4096 || len(phone.Name) > 4096:
 		return nil, fmt.Errorf("vault: begin: a phone's ID has %d bytes and its name %d: %w", len(phone.ID), len(phone.Name), fs.ErrInvalid)
 	}
-	t := &Tree{v: v, ctx: ctx, phone: phone, src: v.newSource(), root: &dir{loaded: true, dirty: true, entries: map[string]*entry{}},
+	t := &Tree{v: v, ctx: ctx, phone: phone, src: v.newSource(), root: newDir(nil),
 		quit: make(chan struct{}), start: v.o.Now()}
 	t.small.New = func() any { p := make([]byte, inlineSize+1); return &p }
 	t.w = newWriter(ctx, v)
@@ -173,13 +166,14 @@ func split(op, name string) ([]string, error) {
 // files are read from the phone anew, and the snapshot will say so. t.mu is held.
 func (t *Tree) load(d *dir, path []string) error {
 	if d.loaded {
+		t.open.touch(d)
 		return nil
 	}
 	d.entries = map[string]*entry{}
 	err := t.v.loadTree(t.ctx, t.src, d.id, func(n node) error {
 		e := newEntry(n)
 		if n.mode.IsDir() {
-			e.dir = &dir{id: n.subtree, stored: true}
+			e.dir = &dir{id: n.subtree, stored: true, up: d}
 		}
 		d.entries[n.name] = e
 		return nil
@@ -193,7 +187,7 @@ func (t *Tree) load(d *dir, path []string) error {
 		t.lost = append(t.lost, firstNonEmpty(strings.Join(path, "/"), "."))
 		d.entries, d.stored, d.dirty = map[string]*entry{}, false, true
 	}
-	d.loaded = true
+	t.open.add(d)
 	return nil
 }
 
@@ -260,9 +254,10 @@ func (t *Tree) parent(op, name string, elems []string) (*dir, error) {
 		return nil, &fs.PathError{Op: op, Path: name, Err: fmt.Errorf("a file is in the way of its folder: %w", fs.ErrExist)}
 	}
 	for _, m := range missing {
-		sub := &dir{loaded: true, dirty: true, entries: map[string]*entry{}}
+		sub := newDir(d)
 		d.dirty = true
-		d.entries[m] = newFolder(strings.Clone(m), sub)
+		t.open.put(d, newFolder(strings.Clone(m), sub))
+		t.open.add(sub)
 		d = sub
 		dirs = append(dirs, d)
 	}
@@ -334,13 +329,13 @@ func (t *Tree) insert(op, name string, elems []string, e *entry) error {
 	if old := d.entries[e.name]; old != nil && old.dir != nil {
 		return &fs.PathError{Op: op, Path: name, Err: fmt.Errorf("a folder is in its way: %w", fs.ErrExist)}
 	}
-	d.entries[e.name] = e
+	t.open.put(d, e)
 	if e.timed() {
 		t.rec.mu.Lock()
 		t.rec.fresh = append(t.rec.fresh, freshFile{strings.Clone(name), e})
 		t.rec.mu.Unlock()
 	}
-	return nil
+	return t.trim()
 }
 
 // ErrTooLong: a file had more bytes than its size said.
@@ -436,6 +431,9 @@ func (t *Tree) Keep(name string, size int64, mtime time.Time) error {
 	t.mu.Lock()
 	e, err := t.find("keep", name)
 	resumed, ok := t.resume[name]
+	if terr := t.trim(); terr != nil {
+		err = terr
+	}
 	t.mu.Unlock()
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -482,7 +480,7 @@ func (t *Tree) Mkdir(name string, mtime time.Time) error {
 	defer t.mu.Unlock()
 	e, err := t.find("mkdir", name)
 	if err == nil && e.dir != nil && (mtime.IsZero() || e.mtime().Equal(mtime)) {
-		return nil // nothing changes
+		return t.trim() // nothing changes
 	}
 	d, err := t.parent("mkdir", name, elems)
 	if err != nil {
@@ -492,15 +490,15 @@ func (t *Tree) Mkdir(name string, mtime time.Time) error {
 		return &fs.PathError{Op: "mkdir", Path: name, Err: fmt.Errorf("a file is in its way: %w", fs.ErrExist)}
 	}
 	if e == nil {
-		last := strings.Clone(elems[len(elems)-1])
-		e = newFolder(last, &dir{loaded: true, dirty: true, entries: map[string]*entry{}})
-		d.entries[last] = e
+		e = newFolder(strings.Clone(elems[len(elems)-1]), newDir(d))
+		t.open.put(d, e)
+		t.open.add(e.dir)
 	}
 	if !mtime.IsZero() {
 		e.setTime(mtime)
 		e.rest = nil
 	}
-	return nil
+	return t.trim()
 }
 
 // Rename moves a file or a directory with all that it holds; an existing target file is replaced and missing parents of
@@ -544,11 +542,11 @@ func (t *Tree) Rename(oldname, newname string) error {
 	if err != nil {
 		return err
 	}
-	delete(outOf.entries, from[len(from)-1])
 	moved := *e
 	moved.name, moved.rest = strings.Clone(to[len(to)-1]), nil
-	into.entries[moved.name] = &moved
-	return nil
+	t.open.take(outOf, from[len(from)-1])
+	t.open.put(into, &moved)
+	return t.trim()
 }
 
 // Remove removes a file, or a directory with all that it holds. Removing what does not exist is fs.ErrNotExist; the root
@@ -573,6 +571,10 @@ func (t *Tree) Remove(name string) error {
 	if err != nil {
 		return err
 	}
-	delete(d.entries, elems[len(elems)-1])
-	return nil
+	last := elems[len(elems)-1]
+	if sub := d.entries[last].dir; sub != nil {
+		t.open.forget(sub)
+	}
+	t.open.take(d, last)
+	return t.trim()
 }

@@ -84,6 +84,10 @@ func TestTreeIsWhatTheModelIs(t *testing.T) {
 	v, words := newVault(t, m)
 	v.pace.pack = 256 << 10
 	for seed := range uint64(150) {
+		v.pace.held, v.pace.stay = usual.held, usual.stay
+		if seed%3 > 0 { // folders leave memory as soon as they can
+			v.pace.held, v.pace.stay = int(seed%7), int(seed%3-1)
+		}
 		treeIsWhatTheModelIs(t, v, seed)
 		if t.Failed() {
 			t.Fatalf("seed %d", seed)
@@ -125,6 +129,15 @@ func treeIsWhatTheModelIs(t *testing.T, v *Vault, seed uint64) {
 				t.Fatal(err)
 			}
 			compare(t, "snapshot", fsys, committed)
+			files, bytes := 0, int64(0)
+			for _, f := range committed {
+				if !f.dir {
+					files, bytes = files+1, bytes+int64(len(f.data))
+				}
+			}
+			if s.Files != files || s.Bytes != bytes {
+				t.Errorf("the snapshot says %d files and %d bytes, not %d and %d", s.Files, s.Bytes, files, bytes)
+			}
 		}
 		if t.Failed() {
 			return

@@ -60,9 +60,11 @@ type rhythm struct {
 	maxUnsynced int64 // bytes put before a Sync must have ended
 	index       int   // durable packs that get an index file before Commit
 	merge       int   // resume records that are made one
+	held        int   // entries of folders that a Tree has in memory
+	stay        int   // folders that stay in memory, whatever their size: files are being put into several at a time
 }
 
-var usual = rhythm{pack: packSize, sync: 64 << 20, maxUnsynced: 128 << 20, index: 64, merge: 64}
+var usual = rhythm{pack: packSize, sync: 64 << 20, maxUnsynced: 128 << 20, index: 64, merge: 64, held: 50_000, stay: 8}
 
 func newWriter(ctx context.Context, v *Vault) *writer {
 	w := &writer{v: v, ctx: context.WithoutCancel(ctx), kick: make(chan struct{}, 1), live: map[uint32]*openPack{}, present: map[uint32]bool{}}
