@@ -1,6 +1,7 @@
 package drive
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -112,7 +113,7 @@ func (d *Drive) mark(next Identity) error {
 			return err
 		}
 	}
-	if err := syncDir(d.root, nextDir); err != nil {
+	if err := errors.Join(d.touch(), d.flush(nextDir)); err != nil {
 		return err
 	}
 	p, err := next.encode()
@@ -122,7 +123,7 @@ func (d *Drive) mark(next Identity) error {
 	if err := writeDurably(d.root, markName, p); err != nil {
 		return err
 	}
-	return syncDir(d.root, ownDir)
+	return d.flush(ownDir)
 }
 
 // switching tells which drive the one at root is about to become, false if none.
@@ -149,16 +150,23 @@ func switching(root *os.Root) (Identity, bool, error) {
 
 // A switcher carries a switch out, or the rest of one.
 type switcher struct {
-	root *os.Root
+	d    *Drive
+	root *os.Root                // d's
 	step func(what string) error // nil, or asked before each step
 }
 
+// errHalfMoved is what a power cut can leave on FAT and exFAT in the moment of a rename.
+var errHalfMoved = errors.New("the power failed while a folder was moved, and the file system has it twice; " +
+	"leave this drive out, erase it and add it again: the others hold everything")
+
 // finishSwitch does what is left of a switch, and of deleting what was here before. The caller holds the lock.
 func (d *Drive) finishSwitch(step func(what string) error) error {
-	s := switcher{d.root, step}
+	s := switcher{d, d.root, step}
 	_, ok, err := switching(d.root)
 	if err == nil && ok {
-		err = s.exchange()
+		if err = d.touch(); err == nil {
+			err = s.exchange()
+		}
 	}
 	if err != nil {
 		return err
@@ -166,7 +174,7 @@ func (d *Drive) finishSwitch(step func(what string) error) error {
 	for _, f := range []struct{ name, step string }{{markName, "remove the mark"}, {oldDir, "delete what was here"}} {
 		ok, err := exists(d.root, f.name)
 		if err == nil && ok {
-			err = s.do(f.step, func() error { return errors.Join(d.root.RemoveAll(f.name), syncDir(d.root, ownDir)) })
+			err = s.do(f.step, func() error { return errors.Join(d.root.RemoveAll(f.name), d.flush(ownDir)) })
 		}
 		if err != nil {
 			return err
@@ -178,7 +186,7 @@ func (d *Drive) finishSwitch(step func(what string) error) error {
 // exchange puts the drive inside in the place of this one, its identity last.
 func (s switcher) exchange() error {
 	err := s.do("make the folder for what was here", func() error {
-		return errors.Join(s.root.MkdirAll(oldDir, modeDir), syncDir(s.root, ownDir))
+		return errors.Join(s.root.MkdirAll(oldDir, modeDir), s.d.flush(ownDir))
 	})
 	if err != nil {
 		return err
@@ -206,7 +214,7 @@ func (s switcher) exchange() error {
 		for _, dir := range blobDirs {
 			_ = s.root.Remove(dir) // only if it is empty
 		}
-		return errors.Join(s.root.RemoveAll(nextDir), syncDir(s.root, ownDir), syncDir(s.root, "."))
+		return errors.Join(s.root.RemoveAll(nextDir), s.d.flush(ownDir, "."))
 	})
 }
 
@@ -216,12 +224,27 @@ func (s switcher) rename(from, to string) error {
 	if there, err := exists(s.root, from); err != nil || !there {
 		return err
 	}
+	if there, err := exists(s.root, to); err != nil || there && to != identityName {
+		return cmp.Or(err, errHalfMoved)
+	}
 	return s.do("rename "+from, func() error {
 		if err := s.root.Rename(from, to); err != nil {
 			return err
 		}
-		return errors.Join(syncDir(s.root, path.Dir(to)), syncDir(s.root, path.Dir(from)))
+		return s.d.flush(path.Dir(to), path.Dir(from))
 	})
+}
+
+// flush makes the names in folders durable.
+func (d *Drive) flush(dirs ...string) error {
+	if d.format.Fragile {
+		return d.syncTree() // what was renamed needs it, too
+	}
+	var errs []error
+	for _, dir := range dirs {
+		errs = append(errs, syncDir(d.root, dir))
+	}
+	return errors.Join(errs...)
 }
 
 func (s switcher) do(what string, f func() error) error {

@@ -212,3 +212,18 @@ func TestSwitchDamagedMark(t *testing.T) {
 		})
 	}
 }
+
+// TestSwitchHalfMoved: a folder that lies in two places after a power cut, as FAT may leave it, is nothing to go on with: deleting
+// one could free the bytes of the other.
+func TestSwitchHalfMoved(t *testing.T) {
+	dir, _ := switched(t, true)
+	if err := os.MkdirAll(filepath.Join(dir, ".phone-backup-box", "old", "vault"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if _, err := drive.Open(dir, drive.Options{}); err == nil || !strings.Contains(err.Error(), "leave this drive out") {
+			t.Errorf("opened: %v", err)
+		}
+	}
+	holds(t, dir, drive.Options{ReadOnly: true}, nextID, newBlobs)
+}
