@@ -5,7 +5,7 @@
 // snapshot and takes files as they come, order by generation instead of by clock, and resuming after a power cut.
 //
 // Names in the store are those of a repository folder: config, keys/HEX, data/ab/HEX, index/HEX, snapshots/HEX, and
-// two kinds of our own, resume/HEX and removed/HEX, which stock restic does not look at.
+// three kinds of our own, resume/HEX, removed/HEX and former/HEX, which stock restic does not look at.
 //
 // Order of writes: packs, Sync, indexes, Sync, snapshot, Sync, and only then is a snapshot acknowledged. Everything
 // read from the store is taken for hostile: limits come before allocations, and bytes are used only after their
