@@ -80,10 +80,14 @@ func (r *rack) saveBoxState(ctx context.Context, dir string) error {
 		return err
 	}
 	home, err := readHome(dir)
+	if err != nil {
+		return err
+	}
+	former, err := r.isFormer(ctx, home)
 	switch {
 	case err != nil:
 		return err
-	case home != r.vault.ID() && (home != "" || hasBox(old)):
+	case !former && home != r.vault.ID() && (home != "" || hasBox(old)):
 		return hintError{fmt.Errorf("the state in %s is not the one that this vault holds", dir), "state",
 			"boxd unlock takes the state out of the vault into an empty folder"}
 	}
@@ -91,7 +95,7 @@ func (r *rack) saveBoxState(ctx context.Context, dir string) error {
 	if p, ok := old[wordsOutName]; ok {
 		state[wordsOutName] = p
 	}
-	if _, err := r.vault.SaveState(ctx, state); err != nil || home != "" {
+	if _, err := r.vault.SaveState(ctx, state); err != nil || home == r.vault.ID() {
 		return err
 	}
 	return putStateFile(dir, homeName, []byte(r.vault.ID()+"\n"))

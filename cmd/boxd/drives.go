@@ -164,13 +164,3 @@ func (r *rack) remove(ctx context.Context, id string, lost bool) error {
 	}
 	return r.array.Remove(ctx, id)
 }
-
-// dirOf is the folder of an attached drive, "" for others.
-func (r *rack) dirOf(id string) string {
-	for _, d := range r.drives {
-		if d.ID() == id {
-			return d.Dir()
-		}
-	}
-	return ""
-}

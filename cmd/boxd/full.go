@@ -20,6 +20,7 @@ func commands() []command {
 		{"vault scrub", "", "read every copy and shard and check its checksums; changes nothing", vaultScrubCommand},
 		{"vault repair", "", "mend damage and bring everything back to full protection", vaultRepairCommand},
 		{"vault prune", "", "remove old snapshots, and all that none of the others needs", vaultPruneCommand},
+		{"vault rekey", "", "after a leak: seal everything anew, with a new key and new words", vaultRekeyCommand},
 		{"vault export", "[SNAPSHOT]", "write a plain restic repository, or one snapshot's files, into a folder", vaultExportCommand},
 		{"vault serve", "", "offer the vault, read-only, to restic and its kin on this computer; needs no key", vaultServeCommand},
 		{"drive add", "DIR", "take a new drive into the vault", driveAddCommand},

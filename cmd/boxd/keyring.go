@@ -18,7 +18,7 @@ import (
 
 // onlyFuture is what removing a key does not do.
 const onlyFuture = `This stops future use. Whoever had the old words or passphrase, and a copy of a drive from before, can still
-read what was stored until now: to lock them out use boxd vault rekey.
+read that, and later copies too: the key beneath the words is the same. After a leak, boxd vault rekey makes a new one.
 `
 
 type keyResult struct {

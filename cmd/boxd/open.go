@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -69,25 +70,71 @@ func openDrives(dirs []string, a access) ([]*drive.Drive, error) {
 	var drives []*drive.Drive
 	for _, dir := range dirs {
 		d, err := drive.Open(dir, drive.Options{ReadOnly: a == reading})
-		if err == nil && d.Vault() != first(drives, d).Vault() {
-			err = hintError{fmt.Errorf("%s belongs to another vault than %s", dir, drives[0].Dir()), "foreign",
-				"name only the drives of one vault"}
-			err = errors.Join(err, d.Close())
-		}
 		if err != nil {
 			return nil, errors.Join(driveError(dir, err), closeDrives(drives))
 		}
 		drives = append(drives, d)
 	}
+	if err := oneVault(drives, a); err != nil {
+		return nil, errors.Join(err, closeDrives(drives))
+	}
 	return drives, nil
 }
 
-// first is the drive that the others must match: the first opened, or d where it is the first.
-func first(drives []*drive.Drive, d *drive.Drive) *drive.Drive {
-	if len(drives) == 0 {
-		return d
+// oneVault checks that drives are of one vault. Where a vault rekey was cut short after some of them went over to the new
+// vault, readers get that on all: it is whole inside the others.
+func oneVault(drives []*drive.Drive, a access) error {
+	for _, d := range drives {
+		if d.Vault() == drives[0].Vault() {
+			continue
+		}
+		for _, id := range []string{d.Vault(), drives[0].Vault()} {
+			late := lateFor(drives, id)
+			switch {
+			case late == nil:
+			case a == reading:
+				return enterNext(drives, late)
+			default:
+				return hintError{fmt.Errorf("boxd vault rekey was cut short: %s holds the old vault still", late[0].Dir()), "rekey",
+					"run it again with the same drives and key files; it goes on from there"}
+			}
+		}
+		return hintError{fmt.Errorf("%s belongs to another vault than %s", d.Dir(), drives[0].Dir()), "foreign",
+			"name only the drives of one vault; one that was away during boxd vault rekey is brought over by running that again"}
 	}
-	return drives[0]
+	return nil
+}
+
+// lateFor are the drives that are not of a vault, if all of them have a drive of it inside.
+func lateFor(drives []*drive.Drive, id string) (late []*drive.Drive) {
+	for _, d := range drives {
+		if d.Vault() == id {
+			continue
+		}
+		if next, err := d.NextVault(); err != nil || next != id {
+			return nil
+		}
+		late = append(late, d)
+	}
+	return late
+}
+
+// enterNext puts the drives that are inside of late in their place.
+func enterNext(drives, late []*drive.Drive) error {
+	for i, d := range drives {
+		if !slices.Contains(late, d) {
+			continue
+		}
+		next, err := drive.OpenNext(d.Dir())
+		if err != nil {
+			return err
+		}
+		drives[i] = next
+		if err := d.Close(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // driveError adds what to do about an error of drive.Open.
@@ -221,6 +268,16 @@ func (r *rack) close() error {
 		errs = append(errs, r.array.Close())
 	}
 	return errors.Join(append(errs, closeDrives(r.drives))...)
+}
+
+// dirOf is the folder of an attached drive, "" for others.
+func (r *rack) dirOf(id string) string {
+	for _, d := range r.drives {
+		if d.ID() == id {
+			return d.Dir()
+		}
+	}
+	return ""
 }
 
 // job is what a command does once its drives are open.

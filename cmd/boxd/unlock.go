@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -83,7 +84,16 @@ func takeState(ctx context.Context, c *call, r *rack, password string) error {
 		return err
 	}
 	res := unlockResult{Vault: r.vault.ID()}
-	if home, err := readHome(c.state); err != nil || home != "" && home != r.vault.ID() {
+	home, err := readHome(c.state)
+	if err != nil {
+		return err
+	}
+	formers, err := r.vault.Formers(ctx)
+	if err != nil {
+		return err
+	}
+	former := slices.ContainsFunc(formers, func(f vault.Former) bool { return f.Vault == home })
+	if !former && home != "" && home != r.vault.ID() {
 		return errors.Join(err, hintError{fmt.Errorf("the state in %s is that of another vault", printable(c.state)), "state", "name an empty folder"})
 	}
 	if res.State, err = restoreBoxState(c.state, r.vault.ID(), state); err != nil {
@@ -91,7 +101,12 @@ func takeState(ctx context.Context, c *call, r *rack, password string) error {
 	}
 	if settings.KeyOnCard() {
 		res.KeyFile = filepath.Join(c.state, cardKeyName)
-		if err := keepKey(res.KeyFile, password); err != nil {
+		if home != "" && len(formers) > 0 {
+			err = replaceCardKey(c.state, password)
+		} else {
+			err = keepKey(res.KeyFile, password)
+		}
+		if err != nil {
 			return err
 		}
 	}

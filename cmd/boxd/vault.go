@@ -159,12 +159,16 @@ func vaultStatusCommand(flags *pflag.FlagSet) action {
 		if err != nil {
 			return err
 		}
+		left, err := r.leftDrives(ctx)
+		if err != nil {
+			return err
+		}
 		facts, err := r.facts()
 		if err != nil {
 			return err
 		}
 		res := statusResult{Vault: r.vault.ID(), Verdict: verdict(h), Survives: survives(h), Snapshots: len(snaps),
-			WordsOut: out || r.passphrase, HeldKeys: held, Bare: r.withoutRescue(), Attached: facts, Health: h}
+			WordsOut: out || r.passphrase, HeldKeys: held, LeftDrives: left, Bare: r.withoutRescue(), Attached: facts, Health: h}
 		if err := c.print(res, res.text); err != nil {
 			return err
 		}
@@ -173,15 +177,16 @@ func vaultStatusCommand(flags *pflag.FlagSet) action {
 }
 
 type statusResult struct {
-	Vault     string       `json:"vault"`
-	Verdict   string       `json:"verdict"`  // "healthy", "degraded" or "lost"
-	Survives  int          `json:"survives"` // drives that may die now without loss, those away counted as dead; -1: something cannot be read now
-	Snapshots int          `json:"snapshots"`
-	WordsOut  bool         `json:"words_out"`      // the words are on a key stick or on paper: the box is not the only one to have them
-	HeldKeys  []string     `json:"held_keys"`      // drives that hold, or may hold, a removed key, in words
-	Bare      []string     `json:"without_rescue"` // attached drives that carry no rescue program
-	Attached  []driveFacts `json:"attached"`       // what the attached drives tell of themselves
-	Health    array.Health `json:"health"`
+	Vault      string       `json:"vault"`
+	Verdict    string       `json:"verdict"`  // "healthy", "degraded" or "lost"
+	Survives   int          `json:"survives"` // drives that may die now without loss, those away counted as dead; -1: something cannot be read now
+	Snapshots  int          `json:"snapshots"`
+	WordsOut   bool         `json:"words_out"`      // the words are on a key stick or on paper: the box is not the only one to have them
+	HeldKeys   []string     `json:"held_keys"`      // drives that hold, or may hold, a removed key, in words
+	LeftDrives []string     `json:"left_drives"`    // drives that hold the vault from before a rekey, in words
+	Bare       []string     `json:"without_rescue"` // attached drives that carry no rescue program
+	Attached   []driveFacts `json:"attached"`       // what the attached drives tell of themselves
+	Health     array.Health `json:"health"`
 }
 
 func (res statusResult) text(w io.Writer) {
@@ -201,7 +206,7 @@ func (res statusResult) text(w io.Writer) {
 		fmt.Fprintf(w, "  ! lost: %s\n", name)
 	}
 	driveWarnings(w, res.Attached)
-	for _, held := range res.HeldKeys {
+	for _, held := range append(res.HeldKeys, res.LeftDrives...) {
 		fmt.Fprintf(w, "  ! %s\n", printable(held))
 	}
 	if len(res.Bare) > 0 {

@@ -1,0 +1,497 @@
+//go:build !rescue
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"phonebackupbox/storage"
+	"phonebackupbox/storage/array"
+	"phonebackupbox/storage/drive"
+	"phonebackupbox/storage/vault"
+)
+
+// open opens the drives and finds out which of them hold the old vault. done: none does, and the new words open what is there.
+func (k *rekeying) open(ctx context.Context) (done bool, err error) {
+	k.old = &rack{}
+	var groups [][]*drive.Drive // by vault
+	for _, dir := range k.f.drives {
+		d, err := drive.Open(dir, drive.Options{Step: k.step})
+		if err != nil {
+			return false, driveError(dir, err)
+		}
+		k.old.drives = append(k.old.drives, d)
+		i := slices.IndexFunc(groups, func(g []*drive.Drive) bool { return g[0].Vault() == d.Vault() })
+		if i < 0 {
+			i, groups = len(groups), append(groups, nil)
+		}
+		groups[i] = append(groups[i], d)
+	}
+	switch {
+	case len(groups) == 0:
+		return false, usageError{"no drive was named", "give --drive DIR once for each drive"}
+	case len(groups) > 2:
+		return false, hintError{errors.New("these drives belong to three vaults"), "foreign", "name only the drives of one vault"}
+	}
+	for i, g := range groups {
+		a, v, err := openVault(ctx, g, k.oldKey)
+		if errors.Is(err, vault.ErrWrongKey) {
+			continue
+		}
+		if err != nil {
+			return false, err
+		}
+		if len(groups) == 2 {
+			k.over, k.joined = groups[1-i], true
+		}
+		k.old = &rack{drives: g, array: a, vault: v}
+		return false, nil
+	}
+	return true, k.nothingLeft(ctx, groups)
+}
+
+// openVault opens what drives hold with a key, for reading.
+func openVault(ctx context.Context, drives []*drive.Drive, key string) (*array.Array, *vault.Vault, error) {
+	a, err := array.Open(ctx, members(drives), array.Options{})
+	if err != nil {
+		return nil, nil, err
+	}
+	v, err := vault.Open(ctx, a, key, vault.Options{ReadOnly: true})
+	if err != nil {
+		return nil, nil, errors.Join(err, a.Close())
+	}
+	return a, v, nil
+}
+
+// nothingLeft is what a run finds that was finished already; or a wrong key.
+func (k *rekeying) nothingLeft(ctx context.Context, groups [][]*drive.Drive) error {
+	wrong := keyError(fmt.Errorf("old key: %w", vault.ErrWrongKey))
+	words, err := readWords(k.path)
+	if err != nil || len(groups) > 1 {
+		return wrong
+	}
+	k.old = &rack{drives: groups[0]}
+	if k.old.array, err = array.Open(ctx, members(groups[0]), array.Options{}); err != nil {
+		return err
+	}
+	k.old.vault, err = vault.Open(ctx, k.old.array, words, vault.Options{})
+	if errors.Is(err, vault.ErrWrongKey) {
+		return wrong
+	}
+	if err == nil {
+		err = k.old.noteOver(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	res := rekeyResult{Vault: k.old.vault.ID(), KeyFile: k.path}
+	return k.c.print(res, func(w io.Writer) {
+		fmt.Fprintf(w, "nothing is left to do: the words in %s open these drives, the old ones do not\n", printable(k.path))
+	})
+}
+
+// prepare opens the new vault, or makes it.
+func (k *rekeying) prepare(ctx context.Context) error {
+	id, err := k.newVault()
+	if err != nil {
+		return err
+	}
+	if !k.begun {
+		if err := checkNewKey(k.path); err != nil {
+			return err
+		}
+	}
+	was, err := k.old.array.Health(ctx)
+	if err != nil {
+		return err
+	}
+	for _, d := range was.Drives {
+		if d.State == array.Removed && k.old.dirOf(d.ID) != "" {
+			return hintError{fmt.Errorf("%s was removed from this vault", printable(k.old.dirOf(d.ID))), "removed", "leave it out, and erase it: it holds what it held under the old words"}
+		}
+		if d.State != array.Attached && d.State != array.Removed && d.State != array.Blank &&
+			!slices.ContainsFunc(k.over, func(o *drive.Drive) bool { return o.ID() == d.ID }) {
+			k.res.Left = append(k.res.Left, vault.LeftDrive{ID: d.ID, Label: d.Label})
+		}
+	}
+	keys, err := k.old.vault.Keys(ctx)
+	if err != nil {
+		return err
+	}
+	k.res.OtherKeys = max(len(keys)-1, 0)
+	if err := k.room(ctx, was); err != nil {
+		return err
+	}
+	for _, d := range k.old.drives {
+		if err := k.at("prepare " + d.Dir()); err != nil {
+			return err
+		}
+		next, err := d.Next(id)
+		if err != nil {
+			return err
+		}
+		k.next = append(k.next, next)
+	}
+	if err := k.at("key file"); err != nil {
+		return err
+	}
+	if err := k.newWords(ctx); err != nil {
+		return err
+	}
+	return k.begin(ctx, was.Survive)
+}
+
+const abandonHint = "boxd vault rekey --abandon throws away what was copied, and leaves the old vault as it is"
+
+// giveUp throws away what an earlier run copied.
+func (k *rekeying) giveUp() error {
+	if len(k.over) > 0 {
+		return hintError{errors.New("some drives went over to the new vault already"), "begun", "leave --abandon out: what is left can only be finished"}
+	}
+	begun := 0
+	for _, d := range k.old.drives {
+		if next, err := d.NextVault(); err == nil && next == "" {
+			continue
+		}
+		begun++
+		if err := d.DropNext(); err != nil {
+			return err
+		}
+	}
+	return k.c.print(map[string]int{"drives": begun}, func(w io.Writer) {
+		fmt.Fprintf(w, "thrown away on %s; the vault and its key are as they were\n", plural(begun, "drive", "drives"))
+	})
+}
+
+// newVault is the UUID by which the drives of the new vault know each other.
+func (k *rekeying) newVault() (string, error) {
+	id := ""
+	if len(k.over) > 0 {
+		id = k.over[0].Vault()
+	}
+	for _, d := range k.old.drives {
+		next, err := d.NextVault()
+		switch {
+		case err != nil:
+			return "", err
+		case next == "":
+			continue
+		case id != "" && next != id && len(k.over) > 0: // what is there is no part of this
+			if err := d.DropNext(); err != nil {
+				return "", err
+			}
+			continue
+		case id != "" && next != id:
+			return "", hintError{errors.New("the drives were begun to be given to two different vaults"), "begun", abandonHint}
+		}
+		id, k.begun = next, true
+	}
+	k.begun = k.begun || len(k.over) > 0
+	if id == "" {
+		id = newVaultID()
+	}
+	return id, nil
+}
+
+// newWords makes the new key file, or reads that of the run that is taken up. It is durable before the vault is made, and that
+// is whole before anything old goes.
+func (k *rekeying) newWords(ctx context.Context) (err error) {
+	if _, serr := os.Lstat(k.path); k.begun && serr == nil {
+		if k.words, err = readWords(k.path); err != nil {
+			return err
+		}
+		v, err := vault.Open(ctx, k.old.array, k.words, vault.Options{ReadOnly: true})
+		if errors.Is(err, vault.ErrWrongKey) {
+			return nil
+		}
+		if err == nil {
+			err = errors.Join(v.Close(), hintError{fmt.Errorf("the words in %s open the old vault", printable(k.path)), "key", "give another name as --new-key-file"})
+		}
+		return err
+	}
+	if k.words, err = vault.NewWords(); err != nil {
+		return err
+	}
+	return k.keepNewWords(ctx)
+}
+
+// keepNewWords writes the new key file, unless the new vault was made with words that are in another one.
+func (k *rekeying) keepNewWords(ctx context.Context) error {
+	if k.begun {
+		made, err := hasVault(ctx, k.newMembers())
+		if err != nil {
+			return err
+		}
+		if made {
+			return hintError{fmt.Errorf("there is no key file %s, and a rekey was begun with another one", printable(k.path)), "begun",
+				"give that one as --new-key-file; if it is lost, " + abandonHint}
+		}
+	}
+	return writeKey(k.path, k.words)
+}
+
+// newMembers are the drives of the new vault, called as the drives that they are inside of.
+func (k *rekeying) newMembers() []array.Member {
+	all := slices.Concat(k.over, k.old.drives)
+	list := members(all)
+	for i, d := range k.next {
+		list[len(k.over)+i].Store = d
+	}
+	return list
+}
+
+// begin opens the new vault, or makes it.
+func (k *rekeying) begin(ctx context.Context, survive int) error {
+	k.nu = &rack{}
+	var err error
+	k.nu.array, k.nu.vault, err = beginVault(ctx, k.newMembers(), survive, k.words)
+	if errors.Is(err, vault.ErrWrongKey) {
+		return hintError{fmt.Errorf("the words in %s are not those that this rekey was begun with", printable(k.path)), "begun",
+			"give the key file that it made as --new-key-file; if it is lost, " + abandonHint}
+	}
+	return err
+}
+
+// hasVault reports whether there is a vault on members, which may be no array yet.
+func hasVault(ctx context.Context, members []array.Member) (bool, error) {
+	a, err := array.Open(ctx, members, array.Options{})
+	if errors.Is(err, array.ErrNoLedger) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	_, err = a.Stat(ctx, "config")
+	if err = errors.Join(err, a.Close()); errors.Is(err, storage.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// beginVault opens the vault on members, taking in those that are new; or makes one, in place of what is left of a making that
+// was cut short, where nothing was stored yet.
+func beginVault(ctx context.Context, members []array.Member, survive int, words string) (*array.Array, *vault.Vault, error) {
+	made, err := hasVault(ctx, members)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !made {
+		for _, m := range members {
+			if err := wipe(ctx, m.Store); err != nil {
+				return nil, nil, err
+			}
+		}
+		a, err := array.Create(ctx, members, array.Options{Survive: survive})
+		if err != nil {
+			return nil, nil, err
+		}
+		v, err := vault.Create(ctx, a, words, vault.Options{})
+		if err != nil {
+			return nil, nil, errors.Join(err, a.Close())
+		}
+		return a, v, nil
+	}
+	a, err := array.Open(ctx, members, array.Options{})
+	if err != nil {
+		return nil, nil, err
+	}
+	err = addBlank(ctx, a, members)
+	if err == nil {
+		var v *vault.Vault
+		if v, err = vault.Open(ctx, a, words, vault.Options{}); err == nil {
+			return a, v, nil
+		}
+	}
+	return nil, nil, errors.Join(err, a.Close())
+}
+
+// wipe deletes every blob of a drive on which there is no vault.
+func wipe(ctx context.Context, s storage.Store) error {
+	var names []string
+	for info, err := range s.List(ctx, "") {
+		if err != nil {
+			return err
+		}
+		names = append(names, info.Name)
+	}
+	for _, name := range names {
+		if err := s.Delete(ctx, name); err != nil && !errors.Is(err, storage.ErrNotExist) {
+			return err
+		}
+	}
+	return s.Sync(ctx)
+}
+
+// addBlank takes the drives in that the array does not know.
+func addBlank(ctx context.Context, a *array.Array, members []array.Member) error {
+	h, err := a.Health(ctx)
+	if err != nil {
+		return err
+	}
+	for _, d := range h.Drives {
+		i := slices.IndexFunc(members, func(m array.Member) bool { return m.ID == d.ID })
+		if d.State == array.Blank && i >= 0 {
+			if err := a.Add(ctx, members[i]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// room refuses to begin what the drives have no room to finish.
+func (k *rekeying) room(ctx context.Context, was array.Health) error {
+	need := was.Bytes
+	if k.begun {
+		// What is there of the new vault need not be stored again. One that cannot be opened is found out soon.
+		if len(k.over) > 0 {
+			if a, err := array.Open(ctx, members(k.over), array.Options{}); err == nil {
+				h, herr := a.Health(ctx)
+				if err := errors.Join(herr, a.Close()); err != nil {
+					return err
+				}
+				need -= h.Bytes
+			}
+		} else {
+			need -= k.insideBytes(ctx)
+		}
+	}
+	var free []int64
+	for _, d := range slices.Concat(k.over, k.old.drives) {
+		s, err := d.Space(ctx)
+		if err != nil {
+			return err
+		}
+		free = append(free, s.Free)
+	}
+	if short := shortOf(need, free, was.Survive); short > 0 {
+		return hintError{fmt.Errorf("until the old vault is deleted, the new one needs as much room again: %s more than is free on these drives", size(short)), "full",
+			"boxd vault prune frees what no snapshot needs; or add a drive (boxd drive add); nothing was changed"}
+	}
+	return nil
+}
+
+// insideBytes is how much the new vault holds that was begun inside the drives.
+func (k *rekeying) insideBytes(ctx context.Context) int64 {
+	var inside []*drive.Drive
+	defer func() {
+		for _, d := range inside {
+			_ = d.Close() // read only
+		}
+	}()
+	for _, d := range k.old.drives {
+		if n, err := drive.OpenNext(d.Dir()); err == nil {
+			inside = append(inside, n)
+		}
+	}
+	a, err := array.Open(ctx, members(inside), array.Options{})
+	if err != nil {
+		return 0
+	}
+	h, err := a.Health(ctx)
+	if err != nil {
+		return 0
+	}
+	return h.Bytes
+}
+
+// shortOf is how many bytes of drive are missing to store need bytes on drives with so much free, such that survive of them
+// may die, or one less for each drive that there is too few of. Each blob goes to all drives that have room.
+func shortOf(need int64, free []int64, survive int) int64 {
+	free = slices.Sorted(slices.Values(free))
+	survive = min(survive, len(free)-1)
+	need += need / 10 // parity against bad sectors, indexes, and what is not known before
+	for len(free) > survive && need > 0 {
+		data := int64(max(len(free)-survive, 1))
+		each := min(free[0], (need+data-1)/data)
+		for i := range free {
+			free[i] -= each
+		}
+		need -= each * data
+		free = slices.DeleteFunc(free, func(n int64) bool { return n == 0 })
+	}
+	return max(need, 0) * int64(survive+1)
+}
+
+// carryState gives the box that runs here its new key, and its state the new vault.
+func (k *rekeying) carryState() error {
+	dir := k.c.state
+	if dir == "" {
+		return nil
+	}
+	home, err := readHome(dir)
+	if err == nil && home == k.res.Former {
+		err = putStateFile(dir, homeName, []byte(k.res.Vault+"\n"))
+	}
+	if err != nil {
+		return err
+	}
+	old, err := readKey(filepath.Join(dir, cardKeyName))
+	if errors.Is(err, fs.ErrNotExist) || err == nil && old != k.oldKey {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return replaceCardKey(dir, k.words)
+}
+
+// noteOldKey leaves a note beside the old key file. The file itself stays: drives that were away need it once more.
+func (k *rekeying) noteOldKey() error {
+	if k.f.keyFile == "" {
+		return nil
+	}
+	f, err := os.OpenFile(k.f.keyFile+".opens-nothing.txt", os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("a note beside the old key file: %w", reason(err))
+	}
+	_, err = fmt.Fprintf(f, "The key in %s opened the vault %s. boxd vault rekey gave the drives a new key,\nwhich is in %s. This one opens nothing on them any more.\n\n"+
+		"It still opens copies of the drives from before, and drives that were away: keep it until boxd vault status\nnames none of those any more, then delete it.\n",
+		filepath.Base(k.f.keyFile), short(k.res.Former), k.path)
+	return errors.Join(err, f.Close())
+}
+
+// close lets go of whatever is open.
+func (k *rekeying) close() error {
+	err := errors.Join(k.closeNew(), k.closeOld())
+	if k.nu != nil {
+		err = errors.Join(err, k.nu.close())
+		k.nu = nil
+	}
+	return err
+}
+
+// closeNew closes the new vault inside the drives, and what is inside them.
+func (k *rekeying) closeNew() error {
+	if k.next == nil {
+		return nil
+	}
+	var err error
+	if k.nu != nil {
+		err = k.nu.close()
+		k.nu = nil
+	}
+	err = errors.Join(err, closeDrives(k.next))
+	k.next = nil
+	return err
+}
+
+// closeOld closes the old vault, and the drives, those that went over before too. They are known afterwards, but not open.
+func (k *rekeying) closeOld() error {
+	if k.old == nil {
+		return nil
+	}
+	err := errors.Join(k.old.close(), closeDrives(k.over))
+	k.old, k.over = nil, nil
+	return err
+}
