@@ -123,10 +123,23 @@ func TestKeyHint(t *testing.T) {
 	}
 }
 
+// twoKeys are new words, twice.
+func twoKeys(t *testing.T) (a, b string) {
+	t.Helper()
+	a, err := vault.NewWords()
+	if err == nil {
+		b, err = vault.NewWords()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a, b
+}
+
 // TestPowerCutWhileKeysRotate cuts the power of three drives at every operation of a rotation: at each moment the vault opens
 // with the old words or, once they were written to their file, the new.
 func TestPowerCutWhileKeysRotate(t *testing.T) {
-	const oldWords, newPass = "an old passphrase, 12", cherry
+	oldWords, newWords := twoKeys(t)
 	step := 1
 	if testing.Short() {
 		step = 7
@@ -148,11 +161,11 @@ func TestPowerCutWhileKeysRotate(t *testing.T) {
 			t.Fatal(err)
 		}
 		power.Cut(n)
-		_, rotErr := v.AddKey(t.Context(), newPass)
+		_, rotErr := v.AddKey(t.Context(), newWords)
 		removed := false
 		if rotErr == nil {
 			var w *vault.Vault
-			if w, rotErr = vault.Open(t.Context(), a, newPass, vault.Options{}); rotErr == nil {
+			if w, rotErr = vault.Open(t.Context(), a, newWords, vault.Options{}); rotErr == nil {
 				removed = true
 				rotErr = w.RemoveKey(t.Context(), v.KeyID())
 			}
@@ -163,7 +176,7 @@ func TestPowerCutWhileKeysRotate(t *testing.T) {
 			t.Fatalf("cut at %d: %v", n, err)
 		}
 		_, oldErr := vault.Open(t.Context(), a, oldWords, vault.Options{})
-		_, newErr := vault.Open(t.Context(), a, newPass, vault.Options{})
+		_, newErr := vault.Open(t.Context(), a, newWords, vault.Options{})
 		if oldErr != nil && (newErr != nil || !removed) {
 			t.Errorf("cut at %d: old: %v, new: %v", n, oldErr, newErr)
 		}

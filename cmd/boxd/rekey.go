@@ -179,7 +179,7 @@ func (k *rekeying) check(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	is, err := k.nu.array.Health(ctx)
+	is, err := k.nu.catchUp(ctx, k.c)
 	if err != nil {
 		return err
 	}

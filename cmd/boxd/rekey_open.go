@@ -145,7 +145,7 @@ func (k *rekeying) prepare(ctx context.Context) error {
 	if err := k.newWords(ctx); err != nil {
 		return err
 	}
-	return k.begin(ctx, was.Survive)
+	return k.begin(ctx, was)
 }
 
 const abandonHint = "boxd vault rekey --abandon throws away what was copied, and leaves the old vault as it is"
@@ -248,15 +248,25 @@ func (k *rekeying) newMembers() []array.Member {
 }
 
 // begin opens the new vault, or makes it.
-func (k *rekeying) begin(ctx context.Context, survive int) error {
+func (k *rekeying) begin(ctx context.Context, was array.Health) error {
 	k.nu = &rack{}
 	var err error
-	k.nu.array, k.nu.vault, err = beginVault(ctx, k.newMembers(), survive, k.words)
+	k.nu.array, k.nu.vault, err = beginVault(ctx, k.newMembers(), was.Survive, k.words)
 	if errors.Is(err, vault.ErrWrongKey) {
 		return hintError{fmt.Errorf("the words in %s are not those that this rekey was begun with", printable(k.path)), "begun",
 			"give the key file that it made as --new-key-file; if it is lost, " + abandonHint}
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	for _, d := range was.Drives {
+		if d.Travels && k.old.dirOf(d.ID) != "" {
+			if err := k.nu.array.Travel(ctx, d.ID, true); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // hasVault reports whether there is a vault on members, which may be no array yet.
@@ -365,11 +375,17 @@ func (k *rekeying) room(ctx context.Context, was array.Health) error {
 	}
 	var free []int64
 	for _, d := range slices.Concat(k.over, k.old.drives) {
+		if slices.ContainsFunc(was.Drives, func(h array.DriveHealth) bool { return h.ID == d.ID() && h.Travels }) {
+			continue // it gets what it has room for
+		}
 		s, err := d.Space(ctx)
 		if err != nil {
 			return err
 		}
 		free = append(free, s.Free)
+	}
+	if len(free) == 0 {
+		return nil // all travel
 	}
 	if short := shortOf(need, free, was.Survive); short > 0 {
 		return hintError{fmt.Errorf("until the old vault is deleted, the new one needs as much room again: %s more than is free on these drives", size(short)), "full",

@@ -210,7 +210,7 @@ func TestRekeyCutAtEveryStep(t *testing.T) {
 	t.Parallel()
 	base, _ := smallSite(t)
 	facts := base.snapshotFacts(t)
-	stride := 7
+	stride := 11
 	if *everyStep {
 		stride = 1
 	}
@@ -279,14 +279,7 @@ func TestPowerCutWhileSealingAnew(t *testing.T) {
 	if *everyStep {
 		step = 1
 	}
-	var words [2]string
-	for i := range words {
-		var err error
-		if words[i], err = vault.NewWords(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	oldWords, newWords := words[0], words[1]
+	oldWords, newWords := twoKeys(t)
 	for n := 1; ; n += step {
 		power := vdrive.NewPower()
 		var outer, inner []array.Member
@@ -413,6 +406,18 @@ func TestRekeyWhileADriveIsAway(t *testing.T) {
 	to := filepath.Join(t.TempDir(), "to")
 	must(t, exitOK, r.with("restore", "latest", "--to", to)...)
 	same(t, contents(t, phone), contents(t, to))
+}
+
+// TestRekeyKeepsTravellers: a drive that travels does so in the new vault too, and gets all of it before it may leave.
+func TestRekeyKeepsTravellers(t *testing.T) {
+	t.Parallel()
+	s, phone, last := travels(t, 3, 1)
+	r, _ := s.rekey(t, exitOK)
+	out, _ := must(t, exitOK, r.with("vault", "status")...)
+	if !strings.Contains(out, "opens with stock restic, travels, may leave") {
+		t.Errorf("status says\n%s", out)
+	}
+	restores(t, phone, "--key-file", r.key, "--drive", s.drives[last])
 }
 
 // TestRekeyGoesOn: an interrupted rekey stores nothing twice, takes over what the old vault got since, and wants the key file
