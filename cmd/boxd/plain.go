@@ -116,7 +116,7 @@ func (r *rack) newest(ctx context.Context, phones []string) ([]vault.Snapshot, e
 	all, err := r.snapshots(ctx, false)
 	seen := map[string]bool{}
 	for _, s := range all {
-		if s.Err == nil && !seen[s.Phone] {
+		if s.Err == nil && !s.Foreign && !seen[s.Phone] {
 			seen[s.Phone] = true
 			list = append(list, s)
 		}

@@ -26,11 +26,12 @@ type snapshotJSON struct {
 	Files      int       `json:"files"`
 	Bytes      int64     `json:"bytes"`
 	Complete   bool      `json:"complete"`
+	Foreign    bool      `json:"foreign,omitempty"`   // of a computer, taken by stock restic
 	State      bool      `json:"box_state,omitempty"` // the box's own, of no phone; listed with --all only
 }
 
 func toJSON(s vault.Snapshot) snapshotJSON {
-	return snapshotJSON{s.ID, s.Phone, s.Name, s.Generation, s.Time, s.Files, s.Bytes, s.Complete, s.Hidden()}
+	return snapshotJSON{s.ID, s.Phone, s.Name, s.Generation, s.Time, s.Files, s.Bytes, s.Complete, s.Foreign, s.Hidden()}
 }
 
 // snapshots lists those of the phones, and the box's own state where all is asked for.
@@ -63,8 +64,14 @@ func snapshotTable(w io.Writer, list []snapshotJSON) {
 	}
 	fmt.Fprintf(w, "%-8s  %5s  %-16s  %10s  %8s  %-10s  %s\n", "id", "gen", "time", "files", "size", "", "phone")
 	for _, s := range list {
-		state := "complete"
-		if !s.Complete {
+		state, files, bytes := "complete", count(s.Files), size(s.Bytes)
+		switch {
+		case s.Foreign: // nobody told us
+			state = ""
+			if s.Files == 0 {
+				files, bytes = "", ""
+			}
+		case !s.Complete:
 			state = "INCOMPLETE"
 		}
 		phone := printable(s.Phone)
@@ -72,7 +79,7 @@ func snapshotTable(w io.Writer, list []snapshotJSON) {
 			phone = "(the box's own state)"
 		}
 		fmt.Fprintf(w, "%-8s  %5d  %-16s  %10s  %8s  %-10s  %s\n", short(s.ID), s.Generation,
-			s.Time.Local().Format("2006-01-02 15:04"), count(s.Files), size(s.Bytes), state, phone)
+			s.Time.Local().Format("2006-01-02 15:04"), files, bytes, state, phone)
 	}
 }
 

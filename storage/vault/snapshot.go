@@ -22,10 +22,11 @@ type Phone struct {
 
 // Snapshot is one committed state of a phone.
 type Snapshot struct {
-	ID         string    `json:"id"` // 64 hexadecimal digits
-	Phone      string    `json:"phone"`
+	ID         string    `json:"id"`    // 64 hexadecimal digits
+	Phone      string    `json:"phone"` // of a foreign one "restic:" and its host
 	Name       string    `json:"name"`
-	Generation uint64    `json:"generation"` // 0: taken by stock restic
+	Host       string    `json:"host,omitempty"` // of a foreign one: the computer that it was taken on
+	Generation uint64    `json:"generation"`     // 0: taken by stock restic
 	Time       time.Time `json:"time"`
 	Files      int       `json:"files"`
 	Bytes      int64     `json:"bytes"` // sum of the files' sizes
@@ -110,6 +111,9 @@ func unquote(s string) string {
 	return s
 }
 
+// foreignPhone begins what stands for a phone where stock restic took the snapshot of a computer.
+const foreignPhone = "restic:"
+
 const (
 	phoneTag      = "phone:"
 	generationTag = "gen:"
@@ -158,7 +162,10 @@ func parseSnapshot(id string, p []byte) (Snapshot, error) {
 			}
 		}
 	}
-	s.Foreign = s.Generation == 0 && s.Phone == ""
+	if s.Foreign = s.Generation == 0 && s.Phone == ""; s.Foreign {
+		s.Host = f.Hostname
+		s.Phone = foreignPhone + f.Hostname // so that latest:PHONE means something for them, too
+	}
 	if slices.Contains(f.Tags, incompleteTag) {
 		s.Complete = false
 	}
