@@ -6,14 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 
 	"phonebackupbox/storage/array"
+	"phonebackupbox/storage/drive"
 	"phonebackupbox/storage/vault"
 )
 
@@ -222,65 +221,19 @@ func (g *guide) target(s vault.Snapshot) (string, error) {
 
 // drivesAround finds the drives of one vault: the one that this program lies on, or else the first one found, and all
 // others of the same vault that are plugged in.
-func drivesAround(exe string) []string {
-	places := volumes()
+func drivesAround(ctx context.Context, exe string) ([]string, error) {
+	var also []string
 	if exe != "" {
-		places = append([]string{filepath.Dir(filepath.Dir(exe))}, places...)
+		also = append(also, filepath.Dir(filepath.Dir(exe)))
 	}
-	var found []string
-	var infos []fs.FileInfo
-	id := ""
-	for _, dir := range places {
-		v, ok := vaultOf(dir)
-		if !ok || v == "" || id != "" && v != id {
-			continue
-		}
-		info, err := os.Stat(dir)
-		if err != nil || contains(infos, info) {
-			continue
-		}
-		id, found, infos = v, append(found, dir), append(infos, info)
-	}
-	return found
-}
-
-func contains(infos []fs.FileInfo, info fs.FileInfo) bool {
-	for _, i := range infos {
-		if os.SameFile(i, info) {
-			return true
+	found, err := drive.Find(ctx, also...)
+	var dirs []string
+	for _, f := range found {
+		if f.Vault == found[0].Vault {
+			dirs = append(dirs, f.Dir)
 		}
 	}
-	return false
-}
-
-// volumes are the places where this system shows drives that are plugged in, and one folder below each.
-func volumes() []string {
-	var roots []string
-	switch runtime.GOOS {
-	case "windows":
-		for letter := 'D'; letter <= 'Z'; letter++ { // C: is the system's own
-			roots = append(roots, string(letter)+`:\`)
-		}
-	case "darwin":
-		roots = globs("/Volumes/*")
-	default:
-		roots = globs("/media/*", "/media/*/*", "/run/media/*/*", "/mnt/*")
-	}
-	for _, r := range roots {
-		roots = append(roots, globs(filepath.Join(r, "*"))...)
-	}
-	return roots
-}
-
-// globs lists folders; a pattern that cannot be looked at has none.
-func globs(patterns ...string) []string {
-	var all []string
-	for _, p := range patterns {
-		if found, err := filepath.Glob(p); err == nil {
-			all = append(all, found...)
-		}
-	}
-	return all
+	return dirs, err
 }
 
 // guided runs the guide for somebody who started the program without a command, and keeps the window open.
@@ -299,7 +252,11 @@ func guided(ctx context.Context, std stdio) int {
 	c := &call{stdio: std}
 	g := &guide{c: c, in: bufio.NewReader(std.in), home: home}
 	code := exitOK
-	if err := g.run(ctx, drivesAround(exe)); err != nil {
+	dirs, err := drivesAround(ctx, exe)
+	if err == nil {
+		err = g.run(ctx, dirs)
+	}
+	if err != nil {
 		code = c.fail(err)
 	}
 	g.say("\nPress Enter to close this window.")

@@ -27,7 +27,7 @@ type vaultFlags struct {
 
 func (f *vaultFlags) register(flags *pflag.FlagSet) {
 	f.flags = flags
-	flags.StringArrayVar(&f.drives, "drive", nil, "a drive's `folder`; once for each drive, missing ones left out")
+	flags.StringArrayVar(&f.drives, "drive", nil, "a drive's `folder`, once for each drive, missing ones left out; auto: all that are attached")
 	flags.StringVar(&f.keyFile, "key-file", "", "the `file` that holds the vault's 24 words")
 	flags.StringVar(&f.wordsFile, "words-file", "", "a `file` with the 24 words as a person typed them")
 }
@@ -65,7 +65,11 @@ type rack struct {
 // openDrives opens the named folders and checks that they belong together.
 func openDrives(dirs []string, a access) ([]*drive.Drive, error) {
 	if len(dirs) == 0 {
-		return nil, usageError{"no drive was named", "give --drive DIR once for each drive"}
+		return nil, usageError{"no drive was named", "give --drive DIR once for each drive, or --drive auto for all that are attached"}
+	}
+	dirs, err := resolveDrives(dirs)
+	if err != nil {
+		return nil, err
 	}
 	var drives []*drive.Drive
 	for _, dir := range dirs {

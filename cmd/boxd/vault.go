@@ -102,6 +102,9 @@ func createDrives(dirs []string, id string) ([]*drive.Drive, error) {
 
 // mayCreate finds out what would keep dir from becoming a drive, before any of its companions is made one.
 func mayCreate(dir string) error {
+	if dir == autoDrives {
+		return usageError{"--drive auto finds drives that a vault has", "name the folders of the new ones; ./auto is a folder of that name"}
+	}
 	if isDrive(dir) {
 		return hintError{fmt.Errorf("%s is a drive of a vault already", dir), "exists", "choose another folder; nothing was changed"}
 	}
