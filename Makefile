@@ -89,10 +89,15 @@ bench: build $(RESTIC) ## boxd beside restic, borg and rsync in one run (ARGS="-
 	go run ./.ci/bench -boxd bin/boxd -restic $(RESTIC) -plain-boxd bin/plain/boxd -plain-restic bin/plain/restic $(ARGS)
 
 .PHONY: e2e-all
-e2e-all: build $(STOCK) ## the demo, start to end, and every test anew
+e2e-all: build $(STOCK) ## the demo, start to end, every test anew, and 20 power cuts in QEMU
 	bin/boxd demo --once
 	CGO_ENABLED=0 go test -count=1 ./...
 	CGO_ENABLED=0 go test -count=1 ./storage/vault -run RepositoriesOfStock -stock-all
+	$(MAKE) vm ARGS="-rounds 20"
+
+.PHONY: vm
+vm: ## the drives' code in QEMU, on the box's kernel and real ext4, exFAT and FAT, with power cuts (ARGS="-rounds 20 -seed 7")
+	go test -count=1 -timeout=3h ./image/drives -vm -v $(ARGS)
 
 .PHONY: soak
 soak: $(STOCK) ## for a long night: 20,000 lives of a vault, the tests ten times under the race detector, an hour of fuzzing

@@ -1,0 +1,244 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"phonebackupbox/storage"
+	"phonebackupbox/storage/drive"
+)
+
+// phases are what the machine can be asked to do, by the word for it in the kernel's command line.
+var phases = map[string]func(*guest) error{
+	"check":  check,
+	"large":  large,
+	"create": create,
+	"after":  after,
+	"restic": restic,
+	"cut":    cut,
+}
+
+// check runs the conformance suite of every Store on every disk.
+func check(g *guest) error {
+	for _, m := range g.media {
+		dir := filepath.Join(m.dir, "check")
+		d, err := drive.Create(dir, "0f8fad5b-d9cb-469f-a165-70867728950e")
+		if err != nil {
+			return err
+		}
+		if got := d.Format(); got.Type != m.fstype || got.Mount != m.dir || got.Device != m.device {
+			return fmt.Errorf("%s takes itself for %+v", m.dir, got)
+		}
+		begin := time.Now()
+		if err := errors.Join(storage.Check(context.Background(), d), d.Close()); err != nil {
+			return fmt.Errorf("%s: %w", m.fstype, err)
+		}
+		say("CHECK %s ok in %.1f s", m.fstype, time.Since(begin).Seconds())
+		if err := os.RemoveAll(dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// large looks at what a file of 4 GiB does: FAT has no such files, the others do.
+func large(g *guest) error {
+	for _, m := range g.media {
+		f, err := os.Create(filepath.Join(m.dir, "large"))
+		if err != nil {
+			return err
+		}
+		limit := drive.Format{}
+		if limit, err = drive.FormatOf(m.dir); err != nil {
+			return err
+		}
+		if limit.MaxFile > 0 {
+			if _, err = f.WriteAt([]byte{1}, limit.MaxFile); !errors.Is(err, unix.EFBIG) {
+				return fmt.Errorf("%s takes byte %d of a file: %v", m.fstype, limit.MaxFile, err)
+			}
+		}
+		if err := errors.Join(f.Close(), os.Remove(f.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+const (
+	phone    = "/tmp/phone"
+	restored = "/tmp/restored"
+)
+
+// key lies on a disk, beside the drive's own files, to be there after a power cut.
+func (g *guest) key() string { return filepath.Join(g.media[0].dir, "key") }
+
+// run runs a program of the machine and returns what it printed and its exit code.
+func run(program string, args ...string) (string, int, error) {
+	cmd := exec.Command(program, args...)
+	cmd.Env = []string{"HOME=/tmp", "TMPDIR=/tmp", "GOMAXPROCS=2"}
+	var complaint strings.Builder
+	cmd.Stderr = &complaint
+	out, err := cmd.Output()
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
+		err = fmt.Errorf("%s %s: exit %d: %s %s", program, strings.Join(args, " "), exit.ExitCode(), out, complaint.String())
+		return string(out), exit.ExitCode(), err
+	}
+	return string(out), 0, err
+}
+
+// boxd runs boxd on all disks.
+func (g *guest) boxd(args ...string) (string, int, error) {
+	for _, m := range g.media {
+		args = append(args, "--drive", m.dir)
+	}
+	return run("/boxd", append(args, "--key-file", g.key())...)
+}
+
+// create makes a vault that puts everything on every disk, so that each is a restic repository of its own.
+func create(g *guest) error {
+	if _, _, err := g.boxd("vault", "create", "--survive", fmt.Sprint(len(g.media)-1)); err != nil {
+		return err
+	}
+	return g.backup(0)
+}
+
+// backup stores generation n of the phone and says that it is acknowledged.
+func (g *guest) backup(n int) error {
+	if err := grow(phone, n); err != nil {
+		return err
+	}
+	say("BACKUP %d", n)
+	out, _, err := g.boxd("backup", "folder:"+phone, "--json")
+	if err != nil {
+		return err
+	}
+	var res struct {
+		Snapshot struct {
+			ID string `json:"id"`
+		} `json:"snapshot"`
+	}
+	if err := json.Unmarshal([]byte(out), &res); err != nil || res.Snapshot.ID == "" {
+		return fmt.Errorf("backup says %q: %w", out, err)
+	}
+	g.acked = append(g.acked, fmt.Sprintf("%s:%d", res.Snapshot.ID, n))
+	say("ACK %s:%d", res.Snapshot.ID, n)
+	return nil
+}
+
+// cut backs up for ever: the test cuts the power somewhere in it.
+func cut(g *guest) error {
+	var n int
+	if _, err := fmt.Sscan(g.args["from"], &n); err != nil {
+		return fmt.Errorf("from=%q: %w", g.args["from"], err)
+	}
+	for ; ; n++ {
+		if err := g.backup(n); err != nil {
+			return err
+		}
+	}
+}
+
+// after proves, after a power cut, that everything acknowledged is there: it is restored and compared, and the vault is whole
+// again after a repair, if it was not.
+func after(g *guest) error {
+	acked := append(strings.FieldsFunc(g.args["acks"], func(r rune) bool { return r == ',' }), g.acked...)
+	if _, code, err := g.boxd("vault", "status"); err != nil && code != 3 {
+		return err
+	}
+	out, _, err := g.boxd("snapshots", "--json")
+	if err != nil {
+		return err
+	}
+	for _, a := range acked {
+		if id, _, _ := strings.Cut(a, ":"); !strings.Contains(out, id) {
+			return fmt.Errorf("snapshot %s was acknowledged and is gone", id)
+		}
+	}
+	for _, a := range acked[max(0, len(acked)-2):] {
+		id, n, _ := strings.Cut(a, ":")
+		if err := g.restore(id, n); err != nil {
+			return err
+		}
+	}
+	if _, code, err := g.boxd("vault", "verify"); err != nil && code != 3 {
+		return err
+	} else if err != nil {
+		say("REPAIRED")
+	}
+	if _, _, err := g.boxd("vault", "repair"); err != nil {
+		return err
+	}
+	_, _, err = g.boxd("vault", "verify")
+	return err
+}
+
+func (g *guest) restore(id, generation string) error {
+	if err := os.RemoveAll(restored); err != nil {
+		return err
+	}
+	if _, _, err := g.boxd("restore", id, "--to", restored); err != nil {
+		return err
+	}
+	var n int
+	if _, err := fmt.Sscan(generation, &n); err != nil {
+		return err
+	}
+	if err := compare(restored, n); err != nil {
+		return fmt.Errorf("snapshot %s, restored: %w", id, err)
+	}
+	say("RESTORED %s", id)
+	return nil
+}
+
+// restic has stock restic read every disk by itself, once boxd says that it may.
+func restic(g *guest) error {
+	out, _, err := g.boxd("vault", "status", "--json")
+	if err != nil {
+		return err
+	}
+	var status struct {
+		Attached []struct {
+			Dir   string `json:"dir"`
+			Clean bool   `json:"clean"`
+		} `json:"attached"`
+		Health struct {
+			Drives []struct {
+				Complete bool `json:"complete"`
+			} `json:"drives"`
+		} `json:"health"`
+	}
+	if err := json.Unmarshal([]byte(out), &status); err != nil {
+		return err
+	}
+	for _, d := range status.Health.Drives {
+		if !d.Complete {
+			return fmt.Errorf("a drive is not complete: %s", out)
+		}
+	}
+	if len(status.Attached) != len(g.media) || slices.ContainsFunc(status.Attached, func(d struct {
+		Dir   string `json:"dir"`
+		Clean bool   `json:"clean"`
+	}) bool {
+		return !d.Clean
+	}) {
+		return fmt.Errorf("a drive is not clean: %s", out)
+	}
+	for _, m := range g.media {
+		repository := filepath.Join(m.dir, "vault")
+		if _, _, err := run("/restic", "-r", repository, "--password-file", g.key(), "--no-cache", "--no-lock", "check", "--read-data"); err != nil {
+			return err
+		}
+		say("RESTIC %s ok", m.fstype)
+	}
+	return nil
+}

@@ -1,0 +1,129 @@
+// Package vm is the machine that boots the box's kernel in QEMU: an arm64 board without peculiarities ("virt"), with
+// disks that can be pulled out of power, lie about their size, and remember nothing that was not flushed.
+package vm
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Program is QEMU for our boards' processor; Debian has it in qemu-system-arm.
+const Program = "qemu-system-aarch64"
+
+// Config is how a machine is built.
+type Config struct {
+	Kernel, Initramfs string // files
+	Args              string // more for the kernel's command line
+	Disks             []*Disk
+	Memory            int // MiB; 0 is 1024
+	Extra             []string
+}
+
+// Machine is one that runs, from Boot to Wait or CutPower.
+type Machine struct {
+	cmd   *exec.Cmd
+	disks []*Disk
+	lines chan string // what the serial console says
+	done  chan error  // how QEMU ended
+
+	mu  sync.Mutex // guards log
+	log strings.Builder
+}
+
+// Boot starts a machine. It ends when its guest switches it off, at CutPower, or with ctx.
+func Boot(ctx context.Context, c Config) (*Machine, error) {
+	args := []string{"-M", "virt", "-cpu", "cortex-a72", "-smp", "2", "-m", fmt.Sprint(cmp.Or(c.Memory, 1024)), "-accel", "tcg,thread=multi",
+		"-display", "none", "-monitor", "none", "-nodefaults", "-no-reboot", "-serial", "stdio", "-kernel", c.Kernel, "-initrd", c.Initramfs,
+		"-append", "console=ttyAMA0 quiet loglevel=3 panic=-1 rdinit=/init " + c.Args, "-device", "qemu-xhci,id=usb,p2=8,p3=8"}
+	m := &Machine{lines: make(chan string, 1<<16), done: make(chan error, 1)}
+	for i, d := range c.Disks {
+		if err := d.serve(); err != nil {
+			return nil, errors.Join(err, m.stopDisks())
+		}
+		m.disks = append(m.disks, d)
+		id := fmt.Sprintf("disk%d", i)
+		args = append(args, "-drive", fmt.Sprintf("if=none,id=%s,format=raw,cache=writeback,file.driver=nbd,file.server.type=unix,file.server.path=%s", id, d.socket),
+			"-device", strings.ReplaceAll(d.Attach, "DRIVE", id))
+	}
+	m.cmd = exec.CommandContext(ctx, Program, append(args, c.Extra...)...)
+	out, err := m.cmd.StdoutPipe()
+	if err == nil {
+		m.cmd.Stderr = m.cmd.Stdout
+		err = m.cmd.Start()
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("vm: %w (Debian: qemu-system-arm)", err), m.stopDisks())
+	}
+	go m.read(out)
+	return m, nil
+}
+
+// read passes the console on until QEMU ends. Wait and CutPower wait for it.
+func (m *Machine) read(out io.Reader) {
+	s := bufio.NewScanner(out)
+	s.Buffer(nil, 1<<20)
+	for s.Scan() {
+		line := strings.TrimRight(s.Text(), "\r")
+		m.mu.Lock()
+		m.log.WriteString(line + "\n")
+		m.mu.Unlock()
+		select {
+		case m.lines <- line:
+		default: // nobody reads them; the log has it
+		}
+	}
+	close(m.lines)
+	m.done <- errors.Join(s.Err(), m.cmd.Wait())
+}
+
+// Next returns the next line of the console, false when the machine has ended or nothing came for so long.
+func (m *Machine) Next(limit time.Duration) (string, bool) {
+	select {
+	case line, ok := <-m.lines:
+		return line, ok
+	case <-time.After(limit):
+		return "", false
+	}
+}
+
+// Log is all that the console has said.
+func (m *Machine) Log() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.log.String()
+}
+
+// CutPower ends the machine at once. What its disks had not flushed is theirs to keep or to lose. It may be called again.
+func (m *Machine) CutPower() error {
+	if err := m.cmd.Process.Kill(); err != nil && !strings.Contains(err.Error(), "already finished") {
+		return fmt.Errorf("vm: %w", err)
+	}
+	return m.Wait()
+}
+
+// Wait waits until the machine has ended by itself.
+func (m *Machine) Wait() error {
+	err := <-m.done
+	m.done <- nil // for who asks again
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && !exit.Exited() {
+		err = nil // killed, by CutPower
+	}
+	return errors.Join(err, m.stopDisks())
+}
+
+func (m *Machine) stopDisks() error {
+	var errs []error
+	for _, d := range m.disks {
+		errs = append(errs, d.stop())
+	}
+	m.disks = nil
+	return errors.Join(errs...)
+}
