@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"os/signal"
@@ -20,6 +21,9 @@ const garbage = 20
 
 func main() {
 	debug.SetGCPercent(garbage)
+	if err := noCore(); err != nil {
+		fmt.Fprintln(os.Stderr, "note: if boxd crashes, the keys may be written to a core file:", err)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, os.Args[1:], stdio{os.Stdin, os.Stdout, os.Stderr})
 	stop()
