@@ -105,14 +105,18 @@ func (a *Array) copySegment(ctx context.Context, f *ledgerFile, h holder, data [
 // wholeSegment reads a segment file: a copy that is good to the last checksum, or else one whose facts are good.
 func (a *Array) wholeSegment(ctx context.Context, f *ledgerFile) ([]byte, error) {
 	a.mu.RLock()
-	holders := f.holders
+	holders := slices.Clone(f.holders)
 	a.mu.RUnlock()
+	sortPrompt(holders)
 	errs := []error{fmt.Errorf("ledger segment %s: no good copy: %w", f.id, storage.ErrUnavailable)}
 	var second []byte
 	for _, h := range holders {
 		data, err := readWhole(ctx, h, f.id.String())
 		if err == nil {
 			return data, nil
+		}
+		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+			h.m.stalled()
 		}
 		if errors.Is(err, errSegment) {
 			a.badSegment(f, h, err)
@@ -140,9 +144,9 @@ func (a *Array) badSegment(f *ledgerFile, h holder, err error) {
 
 // readWhole reads a segment file. With an error it returns the data if at least its facts are good.
 func readWhole(ctx context.Context, h holder, name string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, openTimeout)
-	defer cancel()
-	data, err := storage.ReadAll(ctx, h.m.Store, h.path, storage.MaxBlob)
+	data, err := within(ctx, h.m.guard, openTimeout, func(ctx context.Context) ([]byte, error) {
+		return storage.ReadAll(ctx, h.m.Store, h.path, storage.MaxBlob)
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -178,11 +182,9 @@ func (a *Array) checkpoint(ctx context.Context, ms []*member) ([]*member, error)
 	drop := a.unneeded(s.id.String())
 	a.mu.Unlock()
 	for _, h := range drop {
-		tctx, cancel := context.WithTimeout(ctx, cleanupTime)
-		if err := h.m.Store.Delete(tctx, h.path); err != nil && !errors.Is(err, storage.ErrNotExist) {
+		if err := h.m.delete(ctx, h.path); err != nil && !errors.Is(err, storage.ErrNotExist) {
 			a.log.Debug("old ledger segment stays", "drive", h.m.label(), "err", err)
 		}
-		cancel()
 	}
 	return ms, nil
 }

@@ -161,9 +161,12 @@ func (a *Array) isKnown(no driveNo) bool {
 func (g *gather) collect(ctx context.Context) error {
 	stall := time.NewTimer(stallAfter)
 	defer stall.Stop()
+	stuck := time.NewTimer(readTimeout + stallAfter)
+	defer stuck.Stop()
 	for {
 		for g.lacking() > g.active() && g.launch(ctx) {
 			stall.Reset(stallAfter)
+			stuck.Reset(readTimeout + stallAfter)
 		}
 		if g.lacking() == 0 || len(g.asked) == 0 {
 			return nil
@@ -179,6 +182,13 @@ func (g *gather) collect(ctx context.Context) error {
 				}
 			}
 			g.direct = false
+		case <-stuck.C:
+			for i := range g.asked {
+				g.sources[i].h.m.stalled()
+			}
+			g.away = true
+			g.errs = append(g.errs, errStuck)
+			return nil
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -243,6 +253,9 @@ func (g *gather) take(r answer) {
 	if r.err != nil {
 		g.errs = append(g.errs, fmt.Errorf("drive %s: %w", s.h.m.label(), r.err))
 		g.away = g.away || errors.Is(r.err, storage.ErrUnavailable) || errors.Is(r.err, context.DeadlineExceeded)
+		if errors.Is(r.err, context.DeadlineExceeded) {
+			s.h.m.stalled()
+		}
 	}
 	for b, data := range r.good {
 		if data != nil {
@@ -284,13 +297,16 @@ func (g *gather) block(b int) ([]byte, error) {
 	return data, nil
 }
 
-var errLacking = errors.New("too few good shards")
+var (
+	errLacking = errors.New("too few good shards")
+	errStuck   = fmt.Errorf("a drive does not answer: %w", storage.ErrUnavailable)
+)
 
 // side computes a block of a shard from the side parity on a drive that has the shard.
 func (g *gather) side(ctx context.Context, shard, b int) ([]byte, error) {
 	errs := []error{errLacking}
 	for i, h := range g.f.sides {
-		if h.m == nil || g.f.shardOf(i) != shard {
+		if h.m == nil || g.f.shardOf(i) != shard || h.m.isSuspect() { // who does not answer for the shard does not for its parity
 			continue
 		}
 		data, err := g.sideOf(ctx, shard, g.first+b, i)
@@ -350,7 +366,8 @@ func (a *Array) readBlocks(ctx context.Context, f fact, table []byte, s shardSou
 		err = fmt.Errorf("%s is too short: %w", s.h.path, storage.ErrCorrupt)
 	}
 	// One bad sector must not cost the blocks around it.
-	single := err != nil && n > 1 && !errors.Is(err, storage.ErrCorrupt) && !errors.Is(err, storage.ErrNotExist)
+	single := err != nil && n > 1 && !errors.Is(err, storage.ErrCorrupt) && !errors.Is(err, storage.ErrNotExist) &&
+		!errors.Is(err, context.DeadlineExceeded)
 	good = make([][]byte, n)
 	sums := table[f.tableAt(s.shard):]
 	var errs []error

@@ -213,7 +213,7 @@ func inTurn[T any](ctx context.Context, a *Array, holders []holder, try func(con
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	slices.SortStableFunc(holders, func(x, y holder) int { return cmp.Compare(boolByte(x.m.isSuspect()), boolByte(y.m.isSuspect())) })
+	sortPrompt(holders)
 	results := make(chan result, len(holders))
 	var errs []error
 	var zero T
@@ -236,8 +236,12 @@ func inTurn[T any](ctx context.Context, a *Array, holders []holder, try func(con
 	}
 	stall := time.NewTimer(stallAfter)
 	defer stall.Stop()
+	stuck := time.NewTimer(readTimeout + stallAfter)
+	defer stuck.Stop()
 	for waiting > 0 {
 		select {
+		case <-stuck.C:
+			return zero, join(append(errs, errStuck)...)
 		case r := <-results:
 			waiting--
 			if r.err == nil {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"phonebackupbox/storage"
 )
@@ -209,22 +210,57 @@ func (ld *loader) segment(ctx context.Context, name string) (*segment, error) {
 	if f == nil {
 		return nil, nil
 	}
-	for _, h := range slices.Clone(f.holders) {
-		s, err := readSegment(ctx, h, name)
-		if err == nil {
-			ld.read[name] = s
+	s, err := ld.copyOf(ctx, f, name)
+	if err != nil {
+		return nil, fmt.Errorf("array: ledger: %w", err)
+	}
+	ld.read[name] = s
+	return s, nil
+}
+
+// copyOf reads the first good copy of a segment, nil if none is. A drive that stalls is waited for only if no other has one.
+func (ld *loader) copyOf(ctx context.Context, f *ledgerFile, name string) (*segment, error) {
+	holders := slices.Clone(f.holders)
+	sortPrompt(holders)
+	patience := stallAfter + time.Duration(f.size>>20)*100*time.Millisecond
+	if len(holders) == 1 {
+		patience = openTimeout
+	}
+	var slow []holder
+	try := func(h holder, limit time.Duration) (*segment, error) {
+		s, err := within(ctx, h.m.guard, limit, func(ctx context.Context) (*segment, error) { return readSegment(ctx, h, name) })
+		switch {
+		case err == nil:
 			return s, nil
-		}
-		if ctx.Err() != nil {
-			return nil, fmt.Errorf("array: ledger: %w", err)
-		}
-		if errors.Is(err, errSegment) {
+		case ctx.Err() != nil:
+			return nil, err
+		case errors.Is(err, errSegment):
 			f.markBad(h)
-		} else {
+		case errors.Is(err, context.DeadlineExceeded) && limit < openTimeout:
+			h.m.stalled()
+			slow = append(slow, h)
+		default:
 			h.m.fail(err)
+		}
+		return nil, nil
+	}
+	for _, h := range holders {
+		if s, err := try(h, patience); s != nil || err != nil {
+			return s, err
+		}
+	}
+	for _, h := range slow {
+		if s, err := try(h, openTimeout); s != nil || err != nil {
+			return s, err
 		}
 	}
 	return nil, nil
+}
+
+// sortPrompt puts drives that failed or stalled last.
+func sortPrompt(holders []holder) {
+	rank := func(h holder) int { return int(boolByte(h.m.isSuspect())) + 2*int(boolByte(!h.m.up())) }
+	slices.SortStableFunc(holders, func(x, y holder) int { return cmp.Compare(rank(x), rank(y)) })
 }
 
 // markBad moves a copy from the good to the damaged ones.

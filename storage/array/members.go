@@ -33,7 +33,7 @@ func (a *Array) add(ctx context.Context, m Member) error {
 	if err := a.sync(ctx, false); err != nil {
 		return err
 	}
-	fresh := &member{Member: m, log: a.log}
+	fresh := a.newMember(m)
 	members := slices.DeleteFunc(slices.Clone(a.members), func(o *member) bool { return o.ID == m.ID })
 	members = append(members, fresh)
 	led, err := a.loadLedger(ctx, members)

@@ -64,7 +64,8 @@ type Array struct {
 
 // member is a drive that is present.
 type member struct {
-	Member
+	Member  // its Store is the guard
+	guard   *guard
 	log     *slog.Logger
 	down    atomic.Pointer[error] // a write failed, or it cannot be written: only read
 	suspect atomic.Int64          // Unix nanoseconds until which reads avoid it, because it stalled
@@ -194,15 +195,9 @@ func newArray(members []Member, o Options) (*Array, error) {
 			a.twins = append(a.twins, m)
 			continue
 		}
-		a.members = append(a.members, &member{Member: m, log: a.log})
+		a.members = append(a.members, a.newMember(m))
 	}
 	return a, nil
-}
-
-// Close waits for reads of drives that stalled. What was not synced is not kept. The members stay open.
-func (a *Array) Close() error {
-	a.reads.Wait()
-	return nil
 }
 
 // member returns the drive with a number if it is present and counts. The caller holds mu.

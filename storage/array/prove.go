@@ -15,6 +15,9 @@ func (a *Array) prove(ctx context.Context) error {
 	}
 	for f, copies := range a.unproved() {
 		for _, h := range copies {
+			if !h.m.up() {
+				continue
+			}
 			_, err := readWhole(ctx, h, f.id.String())
 			switch {
 			case ctx.Err() != nil:

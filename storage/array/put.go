@@ -485,7 +485,7 @@ func (a *Array) discard(ctx context.Context, name string, files map[holder]bool)
 		if h.m == nil || claimed[h] {
 			continue
 		}
-		if err := h.m.Store.Delete(ctx, h.path); err != nil && !errors.Is(err, storage.ErrNotExist) {
+		if err := h.m.delete(ctx, h.path); err != nil && !errors.Is(err, storage.ErrNotExist) {
 			a.log.Debug("left-over file stays until the next repair", "drive", h.m.label(), "err", err)
 		}
 	}

@@ -373,7 +373,17 @@ func (a *Array) removeFile(ctx context.Context, h holder, name string) error {
 	if a.claimed(name)[h] || !h.m.up() {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, cleanupTime)
-	defer cancel()
-	return h.m.Store.Delete(ctx, h.path)
+	return h.m.delete(ctx, h.path)
+}
+
+// delete removes a file that is of no use any more. A drive that does not answer fails: there may be many more.
+func (m *member) delete(ctx context.Context, path string) error {
+	if !m.up() {
+		return storage.ErrUnavailable
+	}
+	err := m.Store.Delete(ctx, path)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		m.fail(err)
+	}
+	return err
 }
