@@ -417,7 +417,7 @@ func (a *Array) readSide(ctx context.Context, h holder, s sectors, i int, sum ui
 // noteDamage remembers a file that is missing or damaged, for Health and Repair. A drive that does not answer is not
 // damage.
 func (a *Array) noteDamage(ctx context.Context, h holder, err error) {
-	if ctx.Err() != nil || h.m == nil {
+	if ctx.Err() != nil || h.m == nil || errors.Is(err, context.DeadlineExceeded) {
 		return
 	}
 	if errors.Is(err, storage.ErrUnavailable) {

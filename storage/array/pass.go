@@ -166,6 +166,9 @@ func (s *driveScrub) file(ctx context.Context, f fact, b blobFile, first bool) e
 		return ctx.Err()
 	}
 	if err != nil {
+		if errors.Is(err, context.DeadlineExceeded) { // it does not answer, which is no damage
+			return err
+		}
 		if _, serr := s.m.Store.Stat(ctx, b.h.path); errors.Is(serr, storage.ErrUnavailable) {
 			return serr
 		}
@@ -297,6 +300,9 @@ func (s *driveScrub) segments(ctx context.Context, which func(holder) bool, firs
 		}
 		if err == nil {
 			continue
+		}
+		if errors.Is(err, context.DeadlineExceeded) {
+			return err
 		}
 		if _, serr := c.h.m.Store.Stat(ctx, c.h.path); errors.Is(serr, storage.ErrUnavailable) {
 			return serr

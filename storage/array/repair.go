@@ -313,6 +313,9 @@ func (r *repairer) write(ctx context.Context, f fact, table []byte, b blobFile, 
 		}
 	}
 	if _, _, err := r.a.verifyFile(ctx, f, table, b, &r.buf); err != nil {
+		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+			h.m.fail(err)
+		}
 		return fmt.Errorf("read back: %w", err)
 	}
 	if r.files[h.m] != nil {

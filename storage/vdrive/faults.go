@@ -134,18 +134,20 @@ func (d *Drive) Slow(delay time.Duration) {
 	d.delay = delay
 }
 
-// Hang makes every operation that begins from now on wait until its context ends, or until Resume.
-func (d *Drive) Hang() {
+// Hang makes every operation that begins from now on, or those of some kinds only, wait until its context ends, or until
+// Resume.
+func (d *Drive) Hang(only ...Op) {
 	d.p.mu.Lock()
 	defer d.p.mu.Unlock()
 	if d.hang == nil {
 		d.hang = make(chan struct{})
 	}
+	d.hanging = only
 }
 
 // Stick is Hang, but what waits does not even hear that its context ended, as a process that is stuck in the kernel.
-func (d *Drive) Stick() {
-	d.Hang()
+func (d *Drive) Stick(only ...Op) {
+	d.Hang(only...)
 	d.p.mu.Lock()
 	defer d.p.mu.Unlock()
 	d.stuck = true

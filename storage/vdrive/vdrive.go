@@ -54,6 +54,7 @@ type Drive struct {
 	used     int64 // bytes in now
 	delay    time.Duration
 	hang     chan struct{} // closed by Resume; nil when not hanging
+	hanging  []Op          // only these; none is all
 	stuck    bool          // while hanging, not even the end of the context is heard
 	errs     [ops]fault
 }
@@ -88,7 +89,7 @@ func (d *Drive) enter(ctx context.Context, op Op, name string) error {
 	if op != OpSync && op != OpList && !storage.ValidName(name) {
 		return fmt.Errorf("vdrive: name %q: %w", name, fs.ErrInvalid)
 	}
-	if err := d.wait(ctx); err != nil {
+	if err := d.wait(ctx, op); err != nil {
 		return err
 	}
 	d.p.mu.Lock()
@@ -99,9 +100,12 @@ func (d *Drive) enter(ctx context.Context, op Op, name string) error {
 	return err
 }
 
-func (d *Drive) wait(ctx context.Context) error {
+func (d *Drive) wait(ctx context.Context, op Op) error {
 	d.p.mu.Lock()
 	delay, hang, stuck := d.delay, d.hang, d.stuck
+	if len(d.hanging) > 0 && !slices.Contains(d.hanging, op) {
+		hang = nil
+	}
 	d.p.mu.Unlock()
 	if delay > 0 {
 		t := time.NewTimer(delay)
@@ -274,7 +278,7 @@ func (d *Drive) Delete(ctx context.Context, name string) error {
 
 // Space implements storage.Spacer.
 func (d *Drive) Space(ctx context.Context) (storage.Space, error) {
-	if err := d.wait(ctx); err != nil {
+	if err := d.wait(ctx, ops); err != nil { // as no Op
 		return storage.Space{}, err
 	}
 	d.p.mu.Lock()
