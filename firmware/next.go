@@ -120,10 +120,13 @@ func (s State) clone() State {
 func (s *State) booted(now time.Time, e Booted) {
 	s.memory.booted, s.memory.policy = true, e.Policy
 	for _, en := range e.Enrolled {
-		if _, known := s.Phone(en.ID); !known {
-			s.Phones = append(s.Phones, Phone{ID: en.ID, Name: cleanName(en.Name), Enrolled: true, Order: en.Order, Free: -1, Total: -1})
+		if p := s.phone(string(en.ID)); p != nil { // it was plugged in before the box knew whose it is
+			p.Enrolled, p.Order, p.due = true, en.Order, p.Attached()
+			continue
 		}
+		s.Phones = append(s.Phones, Phone{ID: en.ID, Name: cleanName(en.Name), Enrolled: true, Order: en.Order, Free: -1, Total: -1})
 	}
+	s.sortPhones()
 	s.memory.checkAt = now.Add(CheckEvery)
 	if e.Err != nil {
 		s.vaultFailed(e.Err)

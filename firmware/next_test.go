@@ -137,6 +137,18 @@ func (st *story) backedUp(h Health) *story {
 		BackupEnded{Job: st.s.Job.N, Phone: st.s.Job.Phone, Report: whole(3), Backup: &b, Verified: true, Health: h})
 }
 
+// After a power cut at night the phone is there before the box has read its drives.
+func TestAPhoneThatIsThereBeforeTheBoxIsReady(t *testing.T) {
+	st := &story{t: t, now: time.Unix(1000, 0)}
+	st.s = newState(st.now)
+	st.plug(1, usbhost.Info{ID: "mtp:OTHER"}).plug(2, usbhost.Info{ID: ben}).is(Starting)
+	st.then(time.Second, Booted{Health: well(), Enrolled: []Enrolment{{anna, "Anna", 1}, {ben, "Ben", 2}}})
+	st.runs(JobBackup)
+	if st.s.Job.Phone != ben || st.s.Phones[0].ID != anna || st.s.Phones[1].ID != ben {
+		t.Errorf("%+v, phones %+v", st.s.Job, st.s.Phones)
+	}
+}
+
 func TestAnEnrolledPhoneIsBackedUpByItself(t *testing.T) {
 	st := tell(t, anna).is(Idle).plug(1, usbhost.Info{ID: anna, Name: "Anna's"}).is(Copying).runs(JobBackup)
 	st.then(time.Second, Progressed{st.s.Job.N, usbhost.Progress{Phase: usbhost.Copying, Bytes: 100, BytesTotal: 1000}})
