@@ -18,6 +18,8 @@ type Config struct {
 	Roster Roster
 	Drives Drives       // nil: no drive can be adopted, and shutting down flushes nothing
 	Policy Policy       // what the owner allows
+	Keeper Keeper       // nil: no upkeep is done
+	Diary  Diary        // nil: what upkeep was done is forgotten with the Box
 	Log    *slog.Logger // nil: no log
 }
 

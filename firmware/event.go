@@ -18,7 +18,8 @@ type (
 		Backups  []Backup // newest first
 		Health   Health
 		Policy   Policy
-		Err      error // the vault could not be opened or read
+		Upkeep   *Upkeep // nil: this box does none
+		Err      error   // the vault could not be opened or read
 	}
 
 	// PhoneArrived: something was plugged in that has not said yet who it is. Port is never reused.
@@ -190,20 +191,25 @@ const (
 	JobHeal    JobKind = "heal"
 	JobAdopt   JobKind = "adopt"
 	JobEject   JobKind = "eject"
+	JobScrub   JobKind = "scrub"   // read on drive Drive for a while
+	JobPrune   JobKind = "prune"   // remove old snapshots
+	JobRefresh JobKind = "refresh" // plain drives, and what else the drives carry for people
 )
 
 // Job is what the State asks the Box to run. A Box that runs another one ends that first.
 type Job struct {
-	N         uint64     `json:"n"` // numbers jobs from 1
-	Kind      JobKind    `json:"kind"`
-	Port      int        `json:"port,omitempty"`
-	Phone     usbhost.ID `json:"phone,omitempty"`
-	Source    usbhost.ID `json:"source,omitempty"` // of a restore
-	Resume    bool       `json:"-"`                // a restore goes on that this box began on this phone
-	First     bool       `json:"-"`                // no snapshot of this phone was made since the box started
-	Drive     string     `json:"drive,omitempty"`  // to adopt
-	Enrolment Enrolment  `json:"-"`
-	History   bool       `json:"-"`                // a check is to ask for the snapshots too
-	Cancel    bool       `json:"cancel,omitempty"` // it is to end now; its end event is awaited
-	Began     time.Time  `json:"began,omitzero"`
+	N         uint64       `json:"n"` // numbers jobs from 1
+	Kind      JobKind      `json:"kind"`
+	Port      int          `json:"port,omitempty"`
+	Phone     usbhost.ID   `json:"phone,omitempty"`
+	Source    usbhost.ID   `json:"source,omitempty"` // of a restore
+	Resume    bool         `json:"-"`                // a restore goes on that this box began on this phone
+	First     bool         `json:"-"`                // no snapshot of this phone was made since the box started
+	Drive     string       `json:"drive,omitempty"`  // to adopt or to scrub
+	Pass      Stamp        `json:"-"`                // the pass that a scrub goes on with; one of its own name is new
+	Enrolment Enrolment    `json:"-"`
+	Accepted  []usbhost.ID `json:"-"`                // see Keeper.Prune
+	History   bool         `json:"-"`                // a check is to ask for the snapshots too
+	Cancel    bool         `json:"cancel,omitempty"` // it is to end now; its end event is awaited
+	Began     time.Time    `json:"began,omitzero"`
 }

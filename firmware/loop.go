@@ -26,12 +26,21 @@ type loop struct {
 	ports    int                // numbers given to attachments
 	started  uint64             // the last job that was started
 	stopJob  context.CancelFunc // ends the running job
+	pages    chan Upkeep        // to be written down; nil without a Diary
+	kept     uint64             // see memory.kept
 }
 
 func (l *loop) run() error {
 	phones, dead := make(chan usbhost.Phone), make(chan error, 1)
 	l.wg.Go(func() { dead <- l.accept(phones) })
 	l.wg.Go(l.boot)
+	if l.box.config.Diary != nil && l.box.config.Keeper != nil {
+		l.pages = make(chan Upkeep, 1)
+		var diarist sync.WaitGroup
+		diarist.Go(func() { l.box.diarist(l.ctx, l.pages) })
+		defer diarist.Wait()
+		defer close(l.pages)
+	}
 	tick := time.NewTicker(tickEvery)
 	defer tick.Stop()
 	button := time.NewTimer(0)
@@ -84,6 +93,8 @@ func (l *loop) drain() {
 			l.box.publish(l.state)
 			l.closed(e)
 		case <-done:
+			l.state.memory.kept++ // the hours since the last page
+			l.writeDown()
 			return
 		}
 	}
@@ -102,6 +113,7 @@ func (l *loop) take(e Event) {
 		l.state = l.state.Next(time.Now(), e)
 		l.note(before, e)
 		l.box.publish(l.state)
+		l.writeDown()
 		l.closed(e)
 		e = l.follow()
 	}
@@ -190,6 +202,7 @@ func (l *loop) boot() {
 	e.Backups, errs[1] = l.box.config.Vault.History(l.ctx)
 	e.Health, errs[2] = l.box.config.Vault.Health(l.ctx)
 	e.Err = errors.Join(errs[:]...)
+	e.Upkeep = l.box.remembered(l.ctx)
 	l.box.send(e)
 }
 
@@ -235,6 +248,12 @@ func errorOf(e Event) error {
 	case RestoreEnded:
 		return e.Err
 	case Ejected:
+		return e.Err
+	case ScrubEnded:
+		return e.Err
+	case PruneEnded:
+		return e.Err
+	case RefreshEnded:
 		return e.Err
 	}
 	return nil

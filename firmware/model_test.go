@@ -37,6 +37,9 @@ func newWorld(seed uint64) *world {
 	w := &world{r: rand.New(rand.NewPCG(seed, 7)), now: time.Unix(1e6, 0), ports: map[int]usbhost.ID{}, good: map[usbhost.ID]bool{}, backed: map[usbhost.ID]bool{}, seen: map[Phase]bool{}}
 	w.s = newState(w.now)
 	b := Booted{Health: w.health()}
+	if w.r.IntN(2) == 0 {
+		b.Upkeep = &Upkeep{}
+	}
 	for i, id := range []usbhost.ID{anna, ben} {
 		if w.r.IntN(3) > 0 {
 			b.Enrolled = append(b.Enrolled, Enrolment{id, "P", i + 1})
@@ -87,6 +90,9 @@ func (w *world) anError() error { return someErrors[w.r.IntN(len(someErrors))] }
 // step lets one random thing happen.
 func (w *world) step() {
 	w.now = w.now.Add([]time.Duration{3 * time.Millisecond, 707 * time.Millisecond, 2003 * time.Millisecond, 61 * time.Second}[min(w.r.IntN(40)/12, 3)])
+	if w.s.memory.upkeep && w.r.IntN(30) == 0 {
+		w.now = w.now.Add(time.Duration(w.r.IntN(9)) * 24 * time.Hour) // a dull week
+	}
 	switch n := w.r.IntN(20); {
 	case n < 6 && w.s.Job.Kind != NoJob:
 		w.jobEnds()
@@ -236,6 +242,29 @@ func (w *world) jobEnds() {
 			w.healthy = w.s.Health.Protected()
 		}
 		w.tell(e)
+	case JobScrub:
+		e := ScrubEnded{Job: job.N, Drive: job.Drive, Fraction: w.r.Float64(), Done: w.r.IntN(2) == 0, Bad: w.r.IntN(3) / 2}
+		if fails {
+			e.Err, e.Done = w.anError(), false
+		} else if e.Health = w.health(); job.N != w.s.Job.N {
+			w.healthy = w.s.Health.Protected()
+		}
+		if e.Bad > 0 && w.r.IntN(8) == 0 && job.N == w.s.Job.N {
+			e.Lost = 1
+		}
+		w.tell(e)
+	case JobPrune:
+		e := PruneEnded{Job: job.N, Removed: w.r.IntN(2), Shrunk: []usbhost.ID{anna}[:w.r.IntN(2)]}
+		if fails {
+			e.Err = w.anError()
+		}
+		w.tell(e)
+	case JobRefresh:
+		e := RefreshEnded{Job: job.N}
+		if fails {
+			e.Err = w.anError()
+		}
+		w.tell(e)
 	case JobProbe:
 		e := Probed{Job: job.N, Port: job.Port, Fresh: !fails, Why: "full"}
 		if job.N == w.s.Job.N {
@@ -293,6 +322,11 @@ func (w *world) check() error {
 		if !w.healthy {
 			return fmt.Errorf("says done without protection")
 		}
+		for _, c := range w.s.Upkeep.Checks {
+			if c.Lost > 0 {
+				return fmt.Errorf("says done although a check found that something is lost")
+			}
+		}
 		n := 0
 		for _, id := range w.ports {
 			if p, ok := w.s.Phone(id); ok && p.Enrolled {
@@ -308,6 +342,13 @@ func (w *world) check() error {
 	case Restoring:
 		if w.s.Job.Kind != JobRestore {
 			return fmt.Errorf("restoring without a job")
+		}
+	}
+	if w.s.Job.Kind.upkeep() && !w.s.Job.Cancel {
+		for _, p := range w.s.Phones {
+			if p.due && p.Enrolled && !p.Locked && p.Attached() && w.s.Restore == nil && !w.s.memory.locked {
+				return fmt.Errorf("%s waits for upkeep", p.ID)
+			}
 		}
 	}
 	if len(w.s.Lines) > MaxLines || len(w.s.Backups) > MaxBackups {

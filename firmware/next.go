@@ -27,7 +27,21 @@ type memory struct {
 	verifying bool      // the running backup is committed and being read back
 	begun     []pair    // restores that were begun and not finished: their targets are not empty any more
 	stop, off bool
-	news      []Fault // faults of no attached phone and no drive; an acknowledging tap puts them away
+	healTries int  // that left something unhealed with the drives as they are
+	healLoss  bool // the running heal makes good the loss of a drive
+
+	upkeep        bool // this box does its upkeep
+	poweredBefore time.Duration
+	bootedAt      time.Time
+	quietAt       time.Time // nobody wants anything since; from then on upkeep may be done
+	refresh       bool      // there may be something to bring up to date on plain drives
+	refreshAt     time.Time // not before
+	pruneAt       time.Time // not before
+	told          []string  // what the last refresh had to tell
+	kept          uint64    // counts what is to be written down
+	keepAt        time.Time // and when it is in any case
+
+	news []Fault // faults of no attached phone and no drive; an acknowledging tap puts them away
 }
 
 // sighting is when an unknown drive was first seen.
@@ -44,13 +58,15 @@ const CheckEvery = time.Minute
 
 // newState is the State of a box that was just switched on.
 func newState(now time.Time) State {
-	return State{Phase: Starting, Since: now, Phones: []Phone{}, Ports: []Port{}, Backups: []Backup{}, Faults: []Fault{}, Lines: []Line{}}
+	return State{Phase: Starting, Since: now, Phones: []Phone{}, Ports: []Port{}, Upkeep: Upkeep{Checks: []Check{}}, Backups: []Backup{}, Faults: []Fault{}, Lines: []Line{}}
 }
 
 // Next is the State after e happened at the time now. It is pure: equal arguments give equal results, s is not changed,
 // and instants come only from now and s. now never goes back between calls.
 func (s State) Next(now time.Time, e Event) State {
 	s = s.clone()
+	s.countHours(now)
+	s.stir(now, e)
 	switch e := e.(type) {
 	case Booted:
 		s.booted(now, e)
@@ -80,6 +96,12 @@ func (s State) Next(now time.Time, e Event) State {
 		s.restoreEnded(now, e)
 	case Ejected:
 		s.ejected(now, e)
+	case ScrubEnded:
+		s.scrubEnded(now, e)
+	case PruneEnded:
+		s.pruneEnded(now, e)
+	case RefreshEnded:
+		s.refreshEnded(now, e)
 	case Pressed:
 		s.pressed(now, e.Gesture)
 	case Asked:
@@ -98,6 +120,7 @@ func (s State) clone() State {
 	s.Ports = slices.Clone(s.Ports)
 	s.Lines = slices.Clone(s.Lines)
 	s.Backups = slices.Clone(s.Backups)
+	s.Upkeep.Checks = slices.Clone(s.Upkeep.Checks)
 	s.memory.enrol = slices.Clone(s.memory.enrol)
 	s.memory.drives = slices.Clone(s.memory.drives)
 	s.memory.news = slices.Clone(s.memory.news)
@@ -128,6 +151,7 @@ func (s *State) booted(now time.Time, e Booted) {
 	}
 	s.sortPhones()
 	s.memory.checkAt = now.Add(CheckEvery)
+	s.rememberUpkeep(now, e.Upkeep)
 	if e.Err != nil {
 		s.vaultFailed(e.Err)
 		return

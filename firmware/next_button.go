@@ -326,6 +326,10 @@ func (s State) Allows(c Command) error {
 		case s.Restore != nil:
 			return errors.New("a restore is under way")
 		}
+	case AcceptShrunk:
+		if !s.memory.upkeep || !slices.Contains(s.Upkeep.Shrunk, c.Phone) || slices.Contains(s.Upkeep.Accepted, c.Phone) {
+			return errors.New("that phone's old backups are not held back")
+		}
 	case AdoptDrive:
 		for _, d := range s.Health.Drives {
 			if d.ID == c.Drive && d.State == DriveUnknown {
@@ -365,6 +369,9 @@ func (s *State) asked(now time.Time, c Command) {
 		}
 	case AdoptDrive:
 		s.memory.adopt = c.Drive
+	case AcceptShrunk:
+		s.Upkeep.Accepted = append(slices.Clone(s.Upkeep.Accepted), c.Phone)
+		s.keep(now)
 	case CheckDrives:
 		s.memory.checkDue = true
 	case Acknowledge:

@@ -9,8 +9,11 @@ import (
 	"time"
 )
 
-// healAgain is the wait before a heal that did not help is tried again with the same drives.
-const healAgain = 10 * time.Minute
+// healAgain is the wait before a heal that did not help is tried again with the same drives; it doubles so often.
+const (
+	healAgain     = 10 * time.Minute
+	healTriesMost = 7 // 21 hours
+)
 
 // setHealth takes over what the vault says of itself and tells what changed.
 func (s *State) setHealth(now time.Time, h Health) {
@@ -24,8 +27,10 @@ func (s *State) setHealth(now time.Time, h Health) {
 	s.Health, s.memory.vault, s.memory.locked = h, nil, false
 	s.memory.checkDue = false
 	s.memory.checkAt = now.Add(CheckEvery)
-	if s.drivesChanged(now, old.Drives, h.Drives) {
-		s.memory.healAt = time.Time{}
+	changed := s.drivesChanged(now, old.Drives, h.Drives)
+	s.drivesAre(h.Drives, changed)
+	if changed {
+		s.memory.healAt, s.memory.healTries = time.Time{}, 0
 		for i := range s.Phones { // what failed for want of a drive may work now
 			if p := &s.Phones[i]; p.Attached() && p.Fault != nil && p.Fault.Light > 1 {
 				p.due = p.Enrolled
@@ -59,6 +64,8 @@ func (s *State) drivesChanged(now time.Time, old, drives []Drive) bool {
 			s.say(now, fmt.Sprintf("A drive is plugged in that the box does not know: %s.", d.Label))
 		case d.State == DriveForeign:
 			s.say(now, fmt.Sprintf("A drive is plugged in that the box cannot use: %s.", d.Label))
+		case d.State == DrivePlain:
+			s.say(now, fmt.Sprintf("Drive %s, with ordinary copies of the phones' files, is plugged in.", d.Label))
 		case i < 0 || old[i].State == DriveAway:
 			s.say(now, fmt.Sprintf("Drive %s is plugged in.", d.Label))
 		case d.State == DriveFailing:
@@ -140,7 +147,8 @@ func (s *State) healEnded(now time.Time, e HealEnded) {
 	if errors.Is(e.Err, context.Canceled) {
 		return // something more urgent; it goes on afterwards
 	}
-	s.memory.healAt = now.Add(healAgain)
+	s.memory.healAt = now.Add(healAgain << min(s.memory.healTries, healTriesMost))
+	s.memory.healTries++
 	if e.Err != nil {
 		s.takeNews(newFault(codeOf(e.Err, JobHeal), "", ""))
 		s.memory.checkDue = true
@@ -151,6 +159,11 @@ func (s *State) healEnded(now time.Time, e HealEnded) {
 	s.setHealth(now, e.Health)
 	if s.Health.Unhealed > 0 {
 		s.memory.healAt = at
+		return
+	}
+	s.memory.healAt, s.memory.healTries = time.Time{}, 0
+	if s.memory.healLoss && s.memory.upkeep {
+		s.hurry(now)
 	}
 }
 
@@ -163,6 +176,7 @@ func (s *State) driveAdopted(now time.Time, e DriveAdopted) {
 		s.memory.checkDue = true
 		return
 	}
+	s.memory.refresh = s.memory.upkeep
 	s.say(now, "The new drive belongs to the vault now.")
 	s.setHealth(now, e.Health)
 }

@@ -185,6 +185,8 @@ func (s *State) sortPhones() {
 func (s *State) backupEnded(now time.Time, e BackupEnded) {
 	if e.Backup != nil {
 		s.takeBackup(*e.Backup)
+		s.Upkeep.News, s.memory.refresh = true, s.memory.upkeep
+		s.keep(now)
 	}
 	if !s.ends(e.Job, JobBackup) {
 		return

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"time"
 
 	"phonebackupbox/usbhost"
 )
@@ -76,6 +77,41 @@ type Drives interface {
 	Adopt(ctx context.Context, id string) error
 	// Eject flushes every drive and lets go of it, so that the power may be pulled.
 	Eject(ctx context.Context) error
+}
+
+// Keeper does the vault's periodic work in idle hours. Each method stops soon after ctx ends, loses nothing by that and goes
+// on from there the next time.
+type Keeper interface {
+	// Scrub reads on a drive for about so long, as part of a pass that began then; a pass that it does not know begins
+	// at the start of the drive. Its error, ctx's too, comes with how far the pass is.
+	Scrub(ctx context.Context, drive string, began Stamp, span time.Duration) (Scrubbed, error)
+	// Prune removes old snapshots and all that only they needed. accepted lists phones that may hold fewer files.
+	Prune(ctx context.Context, accepted []usbhost.ID) (Pruned, error)
+	// Refresh brings up to date what drives carry besides the vault: the ordinary files on plain drives, and what people
+	// need to read a drive without the box. It returns what could not be done, a sentence for each drive.
+	Refresh(ctx context.Context) ([]string, error)
+}
+
+// Scrubbed is how far a pass over a drive is; see Check.
+type Scrubbed struct {
+	Fraction  float64
+	Done      bool
+	Bad, Lost int
+}
+
+// Pruned is what a prune did; see PruneEnded.
+type Pruned struct {
+	Removed int
+	Freed   int64
+	Shrunk  []usbhost.ID
+}
+
+// Diary remembers the Upkeep. What it has lost costs doing the work again.
+type Diary interface {
+	// Remembered is what was written last; the zero Upkeep if nothing can be had.
+	Remembered(ctx context.Context) (Upkeep, error)
+	// Write puts u in the place of what was written before, durably.
+	Write(ctx context.Context, u Upkeep) error
 }
 
 // Prober looks into a phone to see whether it is new. Drivers that know better than a listing implement it.

@@ -46,7 +46,15 @@ func (s *State) schedule(now time.Time) {
 			s.begin(now, next)
 		}
 	case JobHeal:
-		if next.Kind != NoJob && next.Kind != JobHeal && next.Kind != JobCheck {
+		if next.Kind != NoJob && next.Kind != JobHeal && next.Kind != JobCheck && !next.Kind.upkeep() {
+			s.Job.Cancel = true
+		}
+	case JobScrub:
+		if next.Kind != NoJob && !next.Kind.upkeep() {
+			s.Job.Cancel = true
+		}
+	case JobPrune, JobRefresh:
+		if next.Kind != NoJob && next.Kind != JobCheck && !next.Kind.upkeep() {
 			s.Job.Cancel = true
 		}
 	case JobProbe:
@@ -91,8 +99,11 @@ func (s *State) pick(now time.Time) Job {
 	if s.Health.Known && s.Health.Healable && s.Health.Unhealed > 0 && !now.Before(m.healAt) {
 		return Job{Kind: JobHeal}
 	}
-	return Job{}
+	return s.pickUpkeep(now)
 }
+
+// upkeep reports whether a job is one that everything else goes before.
+func (k JobKind) upkeep() bool { return k == JobScrub || k == JobPrune || k == JobRefresh }
 
 // pickRestore chooses what a restore needs next: a look into the phone, or, once the guard is passed, the restore itself.
 // begin is set by the confirming double tap and by nothing else.
@@ -130,8 +141,13 @@ func (s *State) begin(now time.Time, next Job) {
 		s.memory.enrol = s.memory.enrol[1:]
 	case JobAdopt:
 		s.memory.adopt = ""
+	case JobScrub:
+		s.beginScrub(now, next.Drive)
+	case JobRefresh:
+		s.memory.refresh = false
 	case JobHeal:
 		s.Heal = &Heal{Began: now}
+		s.memory.healLoss = s.Health.Hurt
 		s.say(now, "The drives are being made whole.")
 	}
 }
@@ -248,6 +264,7 @@ func (s *State) collect() []Fault {
 		}
 	}
 	out = append(out, s.Health.faults()...)
+	out = append(out, s.upkeepFaults()...)
 	out = append(out, s.memory.news...)
 	sortFaults(out)
 	return out

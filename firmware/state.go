@@ -65,6 +65,7 @@ type State struct {
 	Awake   time.Time `json:"awake,omitzero"`  // until then the lights show the status at night too
 	Held    time.Time `json:"held,omitzero"`   // since when the button is down; zero when it is up
 	Job     Job       `json:"job"`             // what the Box is to run now
+	Upkeep  Upkeep    `json:"upkeep"`          // the periodic work, and what it found
 	Adopt   string    `json:"adopt,omitempty"` // the unknown drive that AskingDrive is about
 
 	memory memory // what Next remembers and nobody is shown
@@ -186,6 +187,7 @@ const (
 	DriveFailing  DriveState = "failing"   // attached; gave errors or damaged data
 	DriveUnknown  DriveState = "unknown"   // attached; does not belong to this vault, could be adopted
 	DriveForeign  DriveState = "foreign"   // attached; in a format or of a vault that cannot be used
+	DrivePlain    DriveState = "plain"     // attached; holds the newest state of each phone as ordinary files
 )
 
 // Drive is one drive as the owner knows it.
@@ -209,6 +211,7 @@ type Health struct {
 	Now       int     `json:"now"`       // drives that may still die without loss; -1: something cannot be read now
 	Unhealed  int64   `json:"unhealed"`  // bytes that are not as well protected as wanted
 	Healable  bool    `json:"healable"`  // the attached drives are enough to protect them
+	Hurt      bool    `json:"hurt"`      // some would lack protection even if all known drives were here: one was lost
 	Snapshots int     `json:"snapshots"` // snapshots in the vault
 	Bytes     int64   `json:"bytes"`     // stored in the vault, before parity
 	Lost      int     `json:"lost"`      // blobs that no set of drives can give back

@@ -24,6 +24,8 @@ func (b *Box) vaultJob(ctx context.Context, job Job) Event {
 		return HealEnded{job.N, h, err}
 	case JobAdopt:
 		return b.adopt(ctx, job)
+	case JobScrub, JobPrune, JobRefresh:
+		return b.upkeepJob(ctx, job)
 	case JobEject:
 		var err error
 		if b.config.Drives != nil {

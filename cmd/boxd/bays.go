@@ -15,6 +15,7 @@ import (
 
 	"phonebackupbox/firmware"
 	"phonebackupbox/storage/array"
+	"phonebackupbox/storage/plain"
 	"phonebackupbox/storage/vault"
 	"phonebackupbox/usbhost"
 )
@@ -23,14 +24,19 @@ import (
 // every job it looks which bays hold a drive of the vault now, and opens the vault anew where that has changed.
 type bays struct {
 	password string
+	policy   vault.Policy // which snapshots stay
+	state    string       // folder in which passes over the drives are kept; "" for nowhere
+	rescue   string       // folder with the programs that drives are to carry; "" for none
+	carried  []string     // drives that carry them by now; used by Refresh alone
 
-	mu    sync.Mutex         // guards what follows, and is held while a method opens or closes drives
-	slots []string           // folders, present or not
-	home  string             // the vault that the drives must be of; "" until it was opened once
-	open  []string           // those that rack was opened over
-	rack  *rack              // nil while no drive of the vault is here
-	drawn bool               // ejected: nothing is opened any more
-	sum   array.RepairReport // of all heals
+	mu     sync.Mutex          // guards what follows, and is held while a method opens or closes drives
+	slots  []string            // folders, present or not
+	home   string              // the vault that the drives must be of; "" until it was opened once
+	open   []string            // those that rack was opened over
+	rack   *rack               // nil while no drive of the vault is here
+	drawn  bool                // ejected: nothing is opened any more
+	passes map[string]keptPass // by drive; nil until they were read
+	sum    array.RepairReport  // of all heals
 }
 
 var (
@@ -212,7 +218,7 @@ var driveStates = map[array.State]firmware.DriveState{
 func (b *bays) inWords(h array.Health, snapshots int) firmware.Health {
 	out := firmware.Health{
 		Known: true, Want: h.Survive, Now: survives(h), Snapshots: snapshots, Bytes: h.Bytes, Lost: len(h.Lost),
-		Unhealed: unhealed(h), Healable: healable(h),
+		Unhealed: unhealed(h), Healable: healable(h), Hurt: !h.Protected(),
 	}
 	for _, d := range h.Drives {
 		state, shown := driveStates[d.State]
@@ -232,7 +238,11 @@ func (b *bays) inWords(h array.Health, snapshots int) firmware.Health {
 		}
 		id, ok := vaultOf(dir)
 		state := firmware.DriveForeign
-		if info, err := os.Stat(dir); err == nil && info.IsDir() && !ok {
+		if of, err := plain.Identify(dir); err == nil {
+			if of == b.home {
+				state = firmware.DrivePlain
+			}
+		} else if info, err := os.Stat(dir); err == nil && info.IsDir() && !ok {
 			state = firmware.DriveUnknown
 		} else if !ok || id == b.home {
 			continue
@@ -243,30 +253,13 @@ func (b *bays) inWords(h array.Health, snapshots int) firmware.Health {
 	return out
 }
 
-// Heal makes the drives whole. What is missing comes first, since that is known; then everything is read once, because
-// a drive that was lost is the wrong moment to find out later that another has rotted, and what that found is mended. A drive
-// that only has to catch up is no reason to read everything.
+// Heal makes the drives whole, as far as is known what they lack: Scrub finds out more.
 func (b *bays) Heal(ctx context.Context, watch func(done, total int64)) (firmware.Health, error) {
 	r, err := b.use(ctx)
 	if err != nil {
 		return firmware.Health{}, err
 	}
-	progress := func(p array.Progress) { watch(p.Done, p.Total) }
-	before, err := r.array.Health(ctx)
-	if err != nil {
-		return firmware.Health{}, err
-	}
-	if err := b.repair(ctx, r, progress); err != nil {
-		return firmware.Health{}, err
-	}
-	if before.Protected() && before.Damaged == 0 {
-		return b.Health(ctx)
-	}
-	found, err := r.array.Scrub(ctx, progress)
-	if err == nil && len(found.Damaged) > 0 {
-		err = b.repair(ctx, r, progress)
-	}
-	if err != nil {
+	if err := b.repair(ctx, r, func(p array.Progress) { watch(p.Done, p.Total) }); err != nil {
 		return firmware.Health{}, err
 	}
 	return b.Health(ctx)

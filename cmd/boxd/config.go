@@ -11,6 +11,7 @@ import (
 	"github.com/pelletier/go-toml/v2"
 
 	"phonebackupbox/firmware"
+	"phonebackupbox/storage/vault"
 )
 
 // configName is the owner's settings in the state folder.
@@ -19,9 +20,36 @@ const configName = "box.toml"
 // maxConfig bounds box.toml, in bytes.
 const maxConfig = 64 << 10
 
-// config is box.toml. Every field has a default, which the zero value is.
+// config is box.toml. Every field has a default.
 type config struct {
 	firmware.Policy
+	Retention retention `toml:"retention"`
+}
+
+// retention is how many snapshots of each phone stay; see vault.Policy.
+type retention struct {
+	Last    int `toml:"last"`
+	Daily   int `toml:"daily"`
+	Weekly  int `toml:"weekly"`
+	Monthly int `toml:"monthly"`
+	Yearly  int `toml:"yearly"`
+}
+
+// defaults are the settings of an owner who chose nothing.
+func defaults() config { return config{Retention: retention(vault.DefaultPolicy)} }
+
+// check refuses what makes no sense, by its name.
+func (c config) check() error {
+	r := c.Retention
+	for _, rule := range []struct {
+		name     string
+		n, least int
+	}{{"last", r.Last, 1}, {"daily", r.Daily, 0}, {"weekly", r.Weekly, 0}, {"monthly", r.Monthly, 0}, {"yearly", r.Yearly, 0}} {
+		if rule.n < rule.least {
+			return fmt.Errorf("retention: %s = %d: %d or more, please", rule.name, rule.n, rule.least)
+		}
+	}
+	return c.Policy.Check()
 }
 
 // readConfig reads the settings in a state folder; a folder without any has the defaults.
@@ -29,7 +57,7 @@ func readConfig(dir string) (config, error) {
 	path := filepath.Join(dir, configName)
 	b, err := readSmall(path, maxConfig)
 	if errors.Is(err, fs.ErrNotExist) {
-		return config{}, nil
+		return defaults(), nil
 	}
 	if err != nil {
 		return config{}, fmt.Errorf("%s: %w", path, err)
@@ -40,7 +68,7 @@ func readConfig(dir string) (config, error) {
 // parseConfig decodes box.toml. What is unknown or wrong is refused with its line, so that a typing error never quietly
 // means the default.
 func parseConfig(path string, b []byte) (config, error) {
-	var c config
+	c := defaults()
 	err := toml.NewDecoder(bytes.NewReader(b)).DisallowUnknownFields().Decode(&c)
 	var (
 		unknown *toml.StrictMissingError
@@ -48,7 +76,7 @@ func parseConfig(path string, b []byte) (config, error) {
 	)
 	switch {
 	case err == nil:
-		if err = c.Check(); err == nil {
+		if err = c.check(); err == nil {
 			return c, nil
 		}
 		err = fmt.Errorf("%s: %w", path, err)
@@ -62,5 +90,5 @@ func parseConfig(path string, b []byte) (config, error) {
 	default:
 		err = fmt.Errorf("%s: %s", path, strings.TrimPrefix(err.Error(), "toml: "))
 	}
-	return config{}, hintError{err, "config", `the settings are unlock = "card" or "keystick", and restore_by_button = "yes", "keystick" or "no"`}
+	return config{}, hintError{err, "config", `the settings are unlock = "card" or "keystick", restore_by_button = "yes", "keystick" or "no", and below [retention] last, daily, weekly, monthly and yearly = how many backups of each phone stay`}
 }

@@ -20,7 +20,7 @@ func TestConfig(t *testing.T) {
 			t.Errorf("%q: %+v, %v", text, c, err)
 		}
 	}
-	if c, err := readConfig(t.TempDir()); err != nil || c != (config{}) {
+	if c, err := readConfig(t.TempDir()); err != nil || c != defaults() {
 		t.Errorf("no box.toml: %+v, %v", c, err)
 	}
 }
@@ -33,8 +33,11 @@ func TestConfigErrorsNameTheLine(t *testing.T) {
 		"unlock = \"card\"\nrestore_by_button = true\n": `box.toml, line 2: `,
 		"restore_by_button = \"maybe\"\n":               `box.toml: restore_by_button: "maybe" is none of`,
 		"unlock = \"card\"\nunlock = \"keystick\"\n":    `box.toml: key unlock is already defined`,
-		"unlock = ":          `box.toml, line 1: `,
-		"unlock \x1b[31m= 1": `box.toml, line 1: `,
+		"[retention]\nlast = 3\ndayly = 5\n":            `box.toml, line 3: "retention.dayly" is no setting`,
+		"[retention]\nmonthly = -1\n":                   `box.toml: retention: monthly = -1`,
+		"[retention]\nlast = 0\n":                       `box.toml: retention: last = 0`,
+		"unlock = ":                                     `box.toml, line 1: `,
+		"unlock \x1b[31m= 1":                            `box.toml, line 1: `,
 	} {
 		c, err := parseConfig(configName, []byte(text))
 		if err == nil || !strings.HasPrefix(err.Error(), want) || c != (config{}) {

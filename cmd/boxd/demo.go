@@ -144,7 +144,7 @@ func (d *demo) build(ctx context.Context, o demoOptions) (err error) {
 	if d.words, err = vault.NewWords(); err != nil {
 		return err
 	}
-	d.bays = &bays{password: d.words}
+	d.bays = &bays{password: d.words, policy: vault.DefaultPolicy, state: d.base}
 	for _, name := range []string{"drive-a", "drive-b", "drive-c"} {
 		dir := filepath.Join(d.base, name)
 		d.dirs = append(d.dirs, dir)
@@ -157,7 +157,8 @@ func (d *demo) build(ctx context.Context, o demoOptions) (err error) {
 	d.bus = vphone.NewBus(func(ctx context.Context, dev usbhost.Interface) (usbhost.Phone, error) {
 		return initiator.Open(ctx, dev, initiator.Options{Location: time.UTC})
 	}, nil)
-	d.box = firmware.New(firmware.Config{Bus: d.bus, Vault: d.bays, Roster: roster{filepath.Join(d.base, enrolledName)}, Drives: d.bays})
+	d.box = firmware.New(firmware.Config{Bus: d.bus, Vault: d.bays, Roster: roster{filepath.Join(d.base, enrolledName)}, Drives: d.bays,
+		Keeper: d.bays, Diary: diary{d.base}})
 	return nil
 }
 

@@ -17,18 +17,23 @@ func vaultPruneCommand(flags *pflag.FlagSet) action {
 	var f vaultFlags
 	f.register(flags)
 	o := vault.PruneOptions{Policy: vault.DefaultPolicy}
-	for _, rule := range []struct {
-		n    *int
-		name string
-	}{{&o.Policy.Last, "last"}, {&o.Policy.Daily, "daily"}, {&o.Policy.Weekly, "weekly"}, {&o.Policy.Monthly, "monthly"}, {&o.Policy.Yearly, "yearly"}} {
+	rules := keepRules(&o.Policy)
+	for _, rule := range rules {
 		flags.IntVar(rule.n, "keep-"+rule.name, *rule.n, "how many "+rule.name+" snapshots of each phone stay")
 	}
 	flags.BoolVar(&o.DryRun, "dry-run", false, "say what would go, and change nothing")
 	flags.StringArrayVar(&o.Accept, "accept-shrunk", nil, "a `PHONE` that may hold far fewer files than before")
 	return f.on(writing, noArgs, func(ctx context.Context, c *call, r *rack, _ []string) error {
-		for _, n := range []int{o.Policy.Last, o.Policy.Daily, o.Policy.Weekly, o.Policy.Monthly, o.Policy.Yearly} {
-			if n < 0 {
-				return usageError{fmt.Sprintf("%d snapshots cannot be kept", n), "0 or more, please"}
+		owner, err := ownerPolicy(c.state)
+		if err != nil {
+			return err
+		}
+		for i, rule := range keepRules(&owner) {
+			if !flags.Changed("keep-" + rule.name) {
+				*rules[i].n = *rule.n
+			}
+			if *rules[i].n < 0 {
+				return usageError{fmt.Sprintf("%d snapshots cannot be kept", *rules[i].n), "0 or more, please"}
 			}
 		}
 		progress := newBar(c.err, "repack")
@@ -49,6 +54,25 @@ func vaultPruneCommand(flags *pflag.FlagSet) action {
 		}
 		return nil
 	})
+}
+
+// keepRule is one of the numbers of a policy.
+type keepRule struct {
+	n    *int
+	name string
+}
+
+func keepRules(p *vault.Policy) []keepRule {
+	return []keepRule{{&p.Last, "last"}, {&p.Daily, "daily"}, {&p.Weekly, "weekly"}, {&p.Monthly, "monthly"}, {&p.Yearly, "yearly"}}
+}
+
+// ownerPolicy is what box.toml in a state folder says about which snapshots stay.
+func ownerPolicy(state string) (vault.Policy, error) {
+	if state == "" {
+		return vault.DefaultPolicy, nil
+	}
+	c, err := readConfig(state)
+	return vault.Policy(c.Retention), err
 }
 
 // pruneError adds what to do about a prune that refused.

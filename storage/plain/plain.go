@@ -170,6 +170,19 @@ func readIdentity(root *os.Root) (identity, error) {
 	return id, nil
 }
 
+// Identify tells which vault the plain drive in dir is for. It changes nothing there. Error: ErrNotPlain.
+func Identify(dir string) (vault string, err error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return "", fmt.Errorf("plain: %w", err)
+	}
+	id, err := readIdentity(root)
+	if err := errors.Join(err, root.Close()); err != nil {
+		return "", fmt.Errorf("plain: %s: %w", dir, err)
+	}
+	return id.Vault, nil
+}
+
 // Vault is the ID of the vault whose phones the drive holds.
 func (d *Drive) Vault() string { return d.vault }
 
