@@ -88,29 +88,41 @@ type modelSnap struct {
 }
 
 func newWorld(t *testing.T, seed uint64, words string) *world {
-	w := &world{
-		t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 77)), words: words, power: vdrive.NewPower(), drives: map[string]*vdrive.Drive{},
-		hurt: map[string]bool{}, snaps: map[string]*modelSnap{}, phones: []map[string]modelFile{{}, {}},
-	}
+	w := emptyWorld(t, seed, words)
 	n := 1 + w.rng.IntN(5)
 	w.survive = min(w.rng.IntN(4), n-1)
 	for range n {
 		w.newDrive()
 	}
-	a, err := array.Create(t.Context(), w.members(w.all()), array.Options{Survive: w.survive})
-	if err != nil {
-		t.Fatal(err)
-	}
-	v, err := vault.Create(t.Context(), a, words, vault.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(v.Close(), a.Close()); err != nil {
-		t.Fatal(err)
-	}
-	w.heads = [][]string{w.all()}
+	w.create()
 	return w
 }
+
+func emptyWorld(t *testing.T, seed uint64, words string) *world {
+	return &world{
+		t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 77)), words: words, power: vdrive.NewPower(), drives: map[string]*vdrive.Drive{},
+		hurt: map[string]bool{}, snaps: map[string]*modelSnap{}, phones: []map[string]modelFile{{}, {}},
+	}
+}
+
+// create makes a vault on the drives.
+func (w *world) create() {
+	w.t.Helper()
+	a, err := array.Create(w.t.Context(), w.members(w.all()), array.Options{Survive: w.survive})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	v, err := vault.Create(w.t.Context(), a, w.words, vault.Options{})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if err := errors.Join(v.Close(), a.Close()); err != nil {
+		w.t.Fatal(err)
+	}
+	w.heads = [][]string{w.all()}
+}
+
+func modelTime(clock int) time.Time { return time.Unix(int64(clock)*1009, 0) }
 
 // newDrive makes a drive on the box's power supply and returns its ID.
 func (w *world) newDrive() string {
@@ -324,7 +336,7 @@ func (w *world) backup(s session) {
 		}
 		data := make([]byte, size)
 		rand.NewChaCha8([32]byte{byte(w.seed), byte(w.clock), byte(w.clock >> 8), byte(w.seed >> 8)}).Read(data)
-		phone[name] = modelFile{data, time.Unix(int64(w.clock)*1009, 0)}
+		phone[name] = modelFile{data, modelTime(w.clock)}
 	}
 	id, err := w.store(s, vault.Phone{ID: fmt.Sprint("folder:", n)}, phone)
 	if err != nil {
