@@ -100,10 +100,11 @@ vm: ## the drives' code in QEMU, on the box's kernel and real ext4, exFAT and FA
 	go test -count=1 -timeout=3h ./image/drives -vm -v $(ARGS)
 
 .PHONY: soak
-soak: $(STOCK) ## for a long night: 20,000 lives of a vault, the tests ten times under the race detector, an hour of fuzzing
+soak: $(STOCK) ## for a long night: 20,000 lives of a vault, power cuts in every write, the tests ten times under the race detector, an hour of fuzzing
 	CGO_ENABLED=0 go test -timeout=6h ./cmd/boxd -run AgainstModel -seeds 20000 -from-seed 60
 	CGO_ENABLED=0 go test -timeout=1h ./cmd/boxd -run 'Rekey|SealingAnew' -every-step
-	CGO_ENABLED=0 go test -timeout=3h ./storage/vault -seeds 100
+	CGO_ENABLED=0 go test -timeout=6h ./cmd/boxd -run PowerFailsInEvery -every-cut -seeds 1000
+	CGO_ENABLED=0 go test -timeout=3h ./storage/vault -seeds 100 -stock-all
 	CGO_ENABLED=1 go test -race -count=10 -timeout=3h ./...
 	.ci/fuzz 60m
 

@@ -161,6 +161,7 @@ func (ld *loader) uncovered(ctx context.Context) ([]*segment, error) {
 	}
 	slices.SortFunc(files, func(a, b *ledgerFile) int { return strings.Compare(b.id.String(), a.id.String()) })
 	var fresh []*segment
+	built := make(map[segmentID]bool) // something was written after it
 	for _, f := range files {
 		if f.id.counter <= ld.l.covers[f.id.session] {
 			continue
@@ -174,6 +175,17 @@ func (ld *loader) uncovered(ctx context.Context) ([]*segment, error) {
 		}
 		if len(fresh) > 0 && fresh[0].array != s.array {
 			return nil, fmt.Errorf("array: drive %s: %w", f.holders[0].m.label(), ErrForeign)
+		}
+		if !built[s.id] {
+			switch torn, err := ld.torn(ctx, f, s); {
+			case err != nil:
+				return nil, err
+			case torn:
+				continue
+			}
+		}
+		for _, p := range s.parents {
+			built[p.id] = true
 		}
 		fresh = append(fresh, s)
 		for _, c := range s.covers {

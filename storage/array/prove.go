@@ -3,6 +3,7 @@ package array
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 )
 
@@ -14,19 +15,27 @@ func (a *Array) prove(ctx context.Context) error {
 		return nil
 	}
 	for f, copies := range a.unproved() {
+		var bad [2][]func() // those whose facts are torn, too, come first: the last copy stays in use
 		for _, h := range copies {
 			if !h.m.up() {
 				continue
 			}
-			_, err := readWhole(ctx, h, f.id.String())
+			data, err := readWhole(ctx, h, f.id.String())
 			switch {
 			case ctx.Err() != nil:
 				return ctx.Err()
 			case errors.Is(err, errSegment):
-				a.badSegment(f, h, err)
+				i := 0
+				if data != nil {
+					i = 1
+				}
+				bad[i] = append(bad[i], func() { a.badSegment(f, h, err) })
 			case err != nil:
 				h.m.fail(err)
 			}
+		}
+		for _, mark := range slices.Concat(bad[0], bad[1]) {
+			mark()
 		}
 	}
 	a.proved = true
@@ -58,4 +67,51 @@ func (a *Array) unproved() map[*ledgerFile][]holder {
 		}
 	}
 	return list
+}
+
+// torn reports whether a segment that nothing was written after is torn: some checksums that its facts need are good in no
+// copy, though the facts are. Then it was never acknowledged, and must not be replayed: its facts would take the place of
+// older ones that are. It is not if what came before it is gone, as after a checkpoint that was durable.
+func (ld *loader) torn(ctx context.Context, f *ledgerFile, s *segment) (bool, error) {
+	for _, p := range s.parents {
+		if ld.l.files[p.id.String()] == nil {
+			return false, nil
+		}
+	}
+	if len(s.parents) == 0 {
+		return false, nil
+	}
+	good := make(map[int]bool) // facts by their order
+	for _, h := range f.holders {
+		data, err := readWhole(ctx, h, f.id.String())
+		switch {
+		case err == nil:
+			return false, nil
+		case ctx.Err() != nil:
+			return false, fmt.Errorf("array: ledger: %w", err)
+		case !errors.Is(err, errSegment):
+			return false, nil // nobody knows
+		case data != nil:
+			s.goodTables(data, good)
+		}
+	}
+	if len(good) == int(s.count) {
+		return false, nil
+	}
+	for _, h := range slices.Clone(f.holders) {
+		f.markBad(h)
+	}
+	ld.read[f.id.String()] = nil
+	return true, nil
+}
+
+// goodTables adds the records, by their order, that need no checksums of this segment or have good ones in the segment file b.
+func (s *segment) goodTables(b []byte, good map[int]bool) {
+	i := 0
+	s.each(func(r *record) {
+		if r.kind != factRecord || r.source != 0 || s.tableIs(b, r) {
+			good[i] = true
+		}
+		i++
+	})
 }

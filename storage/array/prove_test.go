@@ -1,9 +1,12 @@
 package array_test
 
 import (
+	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
+	"phonebackupbox/storage"
 	"phonebackupbox/storage/array"
 	"phonebackupbox/storage/vdrive"
 )
@@ -62,6 +65,54 @@ func size(t *testing.T, d *vdrive.Drive, name string) int64 {
 		t.Fatal(err)
 	}
 	return info.Size
+}
+
+// A power cut leaves the newest segment with good facts and torn checksums, and on the other drive nothing of it: it was never
+// acknowledged. What came before it is read, and it does not keep the ledger from being written and folded.
+func TestTornChecksumsAreNoLedger(t *testing.T) {
+	for _, folded := range []bool{false, true} {
+		for torn := range 2 {
+			r := newRig(t, uint64(torn), 2, 1)
+			fill(t, r.a, 0)
+			before := map[string]bool{}
+			if folded {
+				array.SetFold(r.a, 2)
+			}
+			for _, d := range r.drives {
+				if folded { // what it makes superfluous goes only when it is durable
+					d.ErrorOn(vdrive.OpDelete, -1, storage.ErrUnavailable)
+				}
+				before[newest(t, d)] = true
+			}
+			fill(t, r.a, 10)
+			name := newest(t, r.drives[torn])
+			if before[name] || folded != strings.HasSuffix(name, "-f") {
+				t.Fatalf("the newest segment is %s", name)
+			}
+			r.drives[torn].Rot(name, 8*size(t, r.drives[torn], name)-1)
+			r.drives[1-torn].Lose(name)
+			for _, d := range r.drives {
+				d.ErrorOn(vdrive.OpDelete, 0, nil)
+			}
+			a := r.reopen()
+			wantFill(t, a, 0)
+			if folded {
+				wantFill(t, a, 10)
+			} else if _, err := a.Stat(t.Context(), packName(10)); !errors.Is(err, storage.ErrNotExist) {
+				t.Errorf("it counts: %v", err)
+			}
+			for i := range 3 {
+				array.SetFold(a, 1+i)
+				fill(t, a, 20+10*i)
+			}
+			repair(t, a)
+			wantHealthy(t, r.reopen())
+			for left := range 2 {
+				wantFill(t, r.reopen(left), 0)
+				wantFill(t, r.a, 40)
+			}
+		}
+	}
 }
 
 // A scrub tells a torn segment, whichever copy was read when the ledger was.

@@ -286,18 +286,19 @@ func parseSegment(b []byte, size int64) (*segment, error) {
 
 // checkTables verifies all of a segment file's checksums of checksums; b is the whole file.
 func (s *segment) checkTables(b []byte) error {
-	tables := b[s.tablesAt:]
 	var err error
 	s.each(func(r *record) {
-		if r.kind != factRecord || r.source != 0 || err != nil {
-			return
-		}
-		t := tables[r.off:][:r.shape().tableLen()]
-		if crc32.Checksum(t, crc32.MakeTable(crc32.Castagnoli)) != r.sum {
+		if r.kind == factRecord && r.source == 0 && err == nil && !s.tableIs(b, r) {
 			err = fmt.Errorf("%w: checksums of %s", errSegment, r.name)
 		}
 	})
 	return err
+}
+
+// tableIs reports whether the checksums of a fact, which are in this segment's file b, are good.
+func (s *segment) tableIs(b []byte, r *record) bool {
+	t := b[s.tablesAt:][r.off:][:r.shape().tableLen()]
+	return crc32.Checksum(t, crc32.MakeTable(crc32.Castagnoli)) == r.sum
 }
 
 // read decodes the facts.
