@@ -282,7 +282,11 @@ func asNoted(t *testing.T, s site, note corpusNote, what string) {
 			t.Errorf("%s: snapshot %.8s is missing", what, want.ID)
 			continue
 		}
-		if got := list[i]; fmt.Sprint(got) != fmt.Sprint(want) {
+		got := list[i]
+		if want.Phone == "" { // stock restic's; what such are called may change
+			got.Phone = ""
+		}
+		if fmt.Sprint(got) != fmt.Sprint(want) {
 			t.Errorf("%s: snapshot %.8s holds\n%v\nwant\n%v", what, want.ID, got, want)
 		}
 	}
