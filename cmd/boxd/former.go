@@ -11,8 +11,8 @@ import (
 	"phonebackupbox/storage/vault"
 )
 
-// formerKeyName, in a state folder, is the working key of the vault that this one took the place of.
-const formerKeyName = "key-before-rekey"
+// formerKeyName, in a state folder, is what the name of a working key begins with that another has taken the place of.
+const formerKeyName = "former-key"
 
 // leftDrives tells in words which drives did not go over when the vault got a new key, and which have the beginnings of
 // another vault inside.
@@ -78,7 +78,7 @@ func (r *rack) isFormer(ctx context.Context, id string) (bool, error) {
 	return slices.ContainsFunc(formers, func(f vault.Former) bool { return f.Vault == id }), err
 }
 
-// keepFormerKey keeps the working key of a former vault in a state folder, under a name of its own.
+// keepFormerKey keeps a working key of before in a state folder, under a name of its own: it may open drives that are away.
 func keepFormerKey(state, key string) error {
 	for n := 1; ; n++ {
 		name := formerKeyName + ".txt"
@@ -96,8 +96,22 @@ func keepFormerKey(state, key string) error {
 	}
 }
 
-// replaceCardKey makes password the working key of a state folder whose vault took the place of another; that one's key is
-// kept under another name.
+// replaceOldKey makes password the working key of a box, if old is.
+func (c *call) replaceOldKey(old, password string) error {
+	if c.state == "" {
+		return nil
+	}
+	now, err := readKey(filepath.Join(c.state, cardKeyName))
+	if errors.Is(err, fs.ErrNotExist) || err == nil && now != old {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return replaceCardKey(c.state, password)
+}
+
+// replaceCardKey makes password the working key of a state folder. The one that was is kept under another name.
 func replaceCardKey(state, password string) error {
 	old, err := readKey(filepath.Join(state, cardKeyName))
 	if err == nil && old == password {

@@ -80,17 +80,29 @@ func writeKey(path, key string) error {
 	return nil
 }
 
-// checkNewKey refuses a path that a key cannot be written to, before anything else is made.
-func checkNewKey(path string) error {
+// checkNewKey refuses a path that a key cannot be written to, before anything else is made: one that is there, and one on a
+// backup drive, or in one of the folders that are about to be made drives.
+func checkNewKey(path string, drives ...string) error {
 	switch _, err := os.Lstat(path); {
 	case err == nil:
 		return hintError{fmt.Errorf("key file %s is there already; it is not overwritten", path), "key",
 			"give another name, or move it away if its vault is gone"}
-	case errors.Is(err, fs.ErrNotExist):
-		return nil
-	default:
+	case !errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("key file %s: %w", path, reason(err))
 	}
+	at, err := driveAbove(filepath.Dir(path))
+	for _, dir := range drives {
+		if rel, rerr := filepath.Rel(dir, path); rerr == nil && filepath.IsLocal(rel) {
+			at, err = dir, nil
+		}
+	}
+	if err == nil && at != "" {
+		err = hintError{errors.New("it would lie on the drive " + printable(at)), "key", "whoever finds a drive with its key can read it: keep the key elsewhere"}
+	}
+	if err != nil {
+		return fmt.Errorf("key file %s: %w", path, err)
+	}
+	return nil
 }
 
 func syncDir(dir string) error {

@@ -233,15 +233,21 @@ func (f *vaultFlags) rotate(ctx context.Context, c *call, path string) error {
 	if err != nil {
 		return err
 	}
+	old, err := f.password()
+	if err != nil {
+		return err
+	}
 	res := keyResult{KeyFile: path, Words: words}
 	if res.Added, res.Removed, err = f.dropOld(ctx, words); err != nil {
 		return keyringError(err)
 	}
-	return c.print(res, func(w io.Writer) {
+	stateErr := c.replaceOldKey(old, words)
+	err = c.print(res, func(w io.Writer) {
 		fmt.Fprintf(w, "the vault has new words (key %s); the old ones open nothing any more\n", short(res.Added))
 		res.showWords(w)
 		fmt.Fprintf(w, "Old sheets, key sticks and key files are of no use now: make new ones with boxd key stick.\n\n%s", onlyFuture)
 	})
+	return errors.Join(err, stateErr)
 }
 
 // rotated makes the new words a key of the vault, unless they are, and returns them.

@@ -106,6 +106,44 @@ func TestKeyRotate(t *testing.T) {
 	}
 }
 
+// TestKeysStayOffDrives refuses to put a key file onto a backup drive, or onto what is about to become one.
+func TestKeysStayOffDrives(t *testing.T) {
+	s := newSite(t, 1, 0)
+	below := filepath.Join(s.drives[0], "mine")
+	if err := os.Mkdir(below, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{s.drives[0], below} {
+		key := filepath.Join(dir, "key")
+		for _, args := range [][]string{{"key", "add"}, {"key", "rotate"}, {"vault", "rekey"}} {
+			if _, errs := must(t, exitFailed, s.with(append(args, "--new-key-file", key)...)...); !strings.Contains(errs, "keep the key elsewhere") {
+				t.Errorf("%v: %s", args, errs)
+			}
+		}
+		fresh := filepath.Join(s.dir, "fresh")
+		for _, args := range [][]string{{"--drive", fresh, "--key-file", key}, {"--drive", fresh, "--key-file", filepath.Join(fresh, "key")}} {
+			must(t, exitFailed, append([]string{"vault", "create"}, args...)...)
+		}
+		if _, err := os.Stat(fresh); err == nil {
+			t.Error("a drive was made")
+		}
+	}
+	must(t, exitOK, s.with("key", "check")...)
+}
+
+// TestRotateOnTheBox rotates the working key of a box: the box has the new one.
+func TestRotateOnTheBox(t *testing.T) {
+	s, state := newSite(t, 1, 0), t.TempDir()
+	must(t, exitOK, s.with("unlock", "--state", state)...)
+	card := filepath.Join(state, cardKeyName)
+	old := readFile(t, card)
+	out, _ := must(t, exitOK, "key", "rotate", "--json", "--state", state, "--key-file", card, "--new-key-file", filepath.Join(s.dir, "new"), "--drive", s.drives[0])
+	if res := decode[keyResult](t, out); readFile(t, card) != res.Words+"\n" || readFile(t, filepath.Join(state, formerKeyName+".txt")) != old {
+		t.Errorf("the card's keys: %q", readFile(t, card))
+	}
+	must(t, exitOK, "key", "check", "--key-file", card, "--drive", s.drives[0])
+}
+
 // TestKeyHint remembers the key that fitted.
 func TestKeyHint(t *testing.T) {
 	s := newSite(t, 1, 0)

@@ -75,19 +75,28 @@ func mayBeStick(dir string) error {
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
 		return hintError{fmt.Errorf("%s is no folder", printable(dir)), "stick", "plug the stick in and name the folder where it is mounted"}
 	}
+	at, err := driveAbove(dir)
+	if err == nil && at != "" {
+		err = hintError{fmt.Errorf("%s is a backup drive", printable(at)), "stick", "use a stick of its own: whoever finds a drive with its key can read it"}
+	}
+	return err
+}
+
+// driveAbove is the backup drive that a folder, which must be there, is or lies on; "" if none.
+func driveAbove(dir string) (string, error) {
 	at, err := filepath.Abs(dir)
 	if err == nil {
 		at, err = filepath.EvalSymlinks(at)
 	}
 	if err != nil {
-		return fmt.Errorf("%s: %w", dir, reason(err))
+		return "", fmt.Errorf("%s: %w", dir, reason(err))
 	}
 	for ; ; at = filepath.Dir(at) {
 		if isDrive(at) {
-			return hintError{fmt.Errorf("%s is a backup drive", printable(at)), "stick", "use a stick of its own: whoever finds a drive with its key can read it"}
+			return at, nil
 		}
 		if at == filepath.Dir(at) {
-			return nil
+			return "", nil
 		}
 	}
 }

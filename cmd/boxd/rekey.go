@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"phonebackupbox/storage"
 	"phonebackupbox/storage/array"
 	"phonebackupbox/storage/drive"
 	"phonebackupbox/storage/vault"
@@ -87,7 +88,10 @@ func (k *rekeying) run(ctx context.Context) (err error) {
 	}
 	for _, phase := range []func(context.Context) error{k.prepare, k.copy, k.check, k.goOver, k.reopen, k.after} {
 		if err := phase(ctx); err != nil {
-			if ctx.Err() != nil {
+			switch {
+			case errors.Is(err, storage.ErrFull) && len(k.res.Drives) == 0:
+				err = hintError{err, "full", "the old vault is as it was; make room, or boxd vault rekey --abandon frees what was copied"}
+			case ctx.Err() != nil:
 				err = hintError{fmt.Errorf("interrupted: %w", ctx.Err()), "interrupted", "nothing is lost; the same command again goes on from here"}
 			}
 			return err
@@ -242,20 +246,11 @@ func (k *rekeying) reopen(ctx context.Context) (err error) {
 // after does what comes once the new vault is the one that counts, and tells how it went.
 func (k *rekeying) after(ctx context.Context) error {
 	k.res.Vault, k.res.KeyFile, k.res.Words = k.nu.vault.ID(), k.path, k.words
-	if h, err := k.nu.array.Health(ctx); err != nil {
-		return err
-	} else if k.joined || !h.Protected() { // a drive that came later holds nothing yet
-		progress := newBar(k.c.err, "repair")
-		_, err := k.nu.array.Repair(ctx, progress.watch)
-		progress.clear()
-		if err != nil {
-			return err
-		}
-	}
+	spreadErr := k.spread(ctx) // said after the words
 	if err := errors.Join(k.carryState(), k.noteOldKey()); err != nil {
 		fmt.Fprintf(k.c.err, "note: %s\n", printable(err.Error()))
 	}
-	if err := k.c.print(k.res, k.res.text); err != nil {
+	if err := errors.Join(k.c.print(k.res, k.res.text), spreadErr); err != nil {
 		return err
 	}
 	if n := len(k.res.failed); n > 0 {
@@ -268,6 +263,18 @@ func (k *rekeying) after(ctx context.Context) error {
 		return incompleteError{plural(n, "snapshot was", "snapshots were") + " left out"}
 	}
 	return nil
+}
+
+// spread protects what the new vault holds over all of its drives: one that came later holds nothing yet.
+func (k *rekeying) spread(ctx context.Context) error {
+	h, err := k.nu.array.Health(ctx)
+	if err != nil || !k.joined && h.Protected() {
+		return err
+	}
+	progress := newBar(k.c.err, "repair")
+	defer progress.clear()
+	_, err = k.nu.array.Repair(ctx, progress.watch)
+	return err
 }
 
 func (res rekeyResult) text(w io.Writer) {

@@ -99,6 +99,11 @@ func (k *rekeying) nothingLeft(ctx context.Context, groups [][]*drive.Drive) err
 
 // prepare opens the new vault, or makes it.
 func (k *rekeying) prepare(ctx context.Context) error {
+	if k.joined {
+		if err := k.related(ctx); err != nil {
+			return err
+		}
+	}
 	id, err := k.newVault()
 	if err != nil {
 		return err
@@ -168,6 +173,27 @@ func (k *rekeying) giveUp() error {
 	return k.c.print(map[string]int{"drives": begun}, func(w io.Writer) {
 		fmt.Fprintf(w, "thrown away on %s; the vault and its key are as they were\n", plural(begun, "drive", "drives"))
 	})
+}
+
+// related makes sure that the vault on the drives that went over took the place of the old one: two vaults are never made one.
+func (k *rekeying) related(ctx context.Context) error {
+	words, err := readWords(k.path)
+	if err != nil {
+		return err
+	}
+	a, v, err := openVault(ctx, k.over, words)
+	if err == nil {
+		former := false
+		former, err = (&rack{vault: v}).isFormer(ctx, k.old.vault.ID())
+		if err = errors.Join(err, v.Close(), a.Close()); err == nil && !former {
+			err = vault.ErrWrongKey
+		}
+	}
+	if errors.Is(err, vault.ErrWrongKey) {
+		err = hintError{fmt.Errorf("%s and %s belong to two vaults, and %s does not hold the words that a rekey made", k.old.drives[0].Dir(), k.over[0].Dir(), printable(k.path)), "foreign",
+			"name only the drives of one vault, and the key file that its rekey made as --new-key-file"}
+	}
+	return err
 }
 
 // newVault is the UUID by which the drives of the new vault know each other.
@@ -449,14 +475,7 @@ func (k *rekeying) carryState() error {
 	if err != nil {
 		return err
 	}
-	old, err := readKey(filepath.Join(dir, cardKeyName))
-	if errors.Is(err, fs.ErrNotExist) || err == nil && old != k.oldKey {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	return replaceCardKey(dir, k.words)
+	return k.c.replaceOldKey(k.oldKey, k.words)
 }
 
 // noteOldKey leaves a note beside the old key file. The file itself stays: drives that were away need it once more.

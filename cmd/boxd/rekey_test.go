@@ -488,6 +488,26 @@ func TestRekeyLosesNothingSilently(t *testing.T) {
 	must(t, exitOK, r.with("vault", "verify")...)
 }
 
+// TestRekeyJoinsNoTwoVaults names drives of two vaults that one passphrase opens.
+func TestRekeyJoinsNoTwoVaults(t *testing.T) {
+	t.Parallel()
+	a, b := newSite(t, 1, 0), newSite(t, 1, 0)
+	pass := a.addPassphrase(t)
+	must(t, exitOK, b.with("key", "add", "--passphrase-file", pass)...)
+	before := fmt.Sprint(contents(t, a.drives[0]), contents(t, b.drives[0]))
+	for _, key := range []string{pass, a.key, b.key} {
+		for _, fresh := range []string{a.key, b.key, filepath.Join(a.dir, "new")} {
+			must(t, exitFailed, "vault", "rekey", "--key-file", key, "--new-key-file", fresh, "--drive", a.drives[0], "--drive", b.drives[0])
+		}
+	}
+	if fmt.Sprint(contents(t, a.drives[0]), contents(t, b.drives[0])) != before {
+		t.Error("the drives were changed")
+	}
+	if _, err := os.Stat(filepath.Join(a.dir, "new")); err == nil {
+		t.Error("a key file was made")
+	}
+}
+
 // loseShards removes the shards below a folder of two drives.
 func (s site) loseShards(t *testing.T, below string) {
 	t.Helper()

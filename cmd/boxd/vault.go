@@ -34,7 +34,7 @@ func vaultCreateCommand(flags *pflag.FlagSet) action {
 		case f.keyFile == "" || f.wordsFile != "":
 			return usageError{"where should the key go?", "give --key-file FILE; a new vault makes new words"}
 		}
-		if err := checkNewKey(f.keyFile); err != nil {
+		if err := checkNewKey(f.keyFile, f.drives...); err != nil {
 			return err
 		}
 		return createVault(ctx, c, f, *survive, *rescue)
