@@ -61,6 +61,23 @@ func (s State) confirmTitle(name string) string {
 	return fmt.Sprintf("Double-tap to put everything of %s onto %s", from, name)
 }
 
+// Verdict is what a full check of a drive found, in a few words.
+func (f Full) Verdict() string {
+	files := func(n int, one, more string) string {
+		if n == 1 {
+			return "1 file " + one
+		}
+		return fmt.Sprintf("%d files %s", n, more)
+	}
+	switch {
+	case f.Bad > 0:
+		return files(f.Bad, "is damaged", "are damaged")
+	case f.Mended > 0:
+		return files(f.Mended, "was damaged and is mended", "were damaged and are mended")
+	}
+	return "all good"
+}
+
 // Summary is how far it has come in one line, such as "48 % · 1.2 of 2.5 GB · 31 MB/s · 2 min left"; "" for nil.
 func (p *Progress) Summary() string {
 	if p == nil {

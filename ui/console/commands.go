@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -41,6 +42,7 @@ func (c *Console) doing() []Command {
 		{"backup", "[PHONE]", "back up now: one phone, or all that are plugged in", c.backup},
 		{"enrol", "PHONE", "have a plugged-in phone backed up from now on", c.enrol},
 		{"adopt", "DRIVE", "use an unknown drive; it is not formatted", c.adopt},
+		{"accept", "PHONE", "it is right that a phone holds far fewer files: its older backups go as others do", c.accept},
 		{"check", "", "look at the drives again", func(ctx context.Context, w io.Writer, _ []string) error { return c.do(ctx, w, firmware.CheckDrives{}) }},
 		{"ack", "", "put away what was only news", func(ctx context.Context, w io.Writer, _ []string) error { return c.do(ctx, w, firmware.Acknowledge{}) }},
 		{"restore", "", "how to put a backup onto a new phone", restore},
@@ -113,6 +115,9 @@ func phones(w io.Writer, s firmware.State) {
 		if b := p.LastPartial; b != nil {
 			fmt.Fprintf(w, "      in part:    %s\n", backup(*b))
 		}
+		if slices.Contains(s.Upkeep.Shrunk, p.ID) {
+			fmt.Fprintf(w, "      holds far fewer files than before, so all its older backups are kept; accept %d ends that\n", i+1)
+		}
 		if p.Need != "" {
 			fmt.Fprintf(w, "      %s\n", safe(p.Need))
 		}
@@ -130,6 +135,13 @@ func drives(w io.Writer, s firmware.State) {
 			note = "  " + safe(d.Note)
 		}
 		fmt.Fprintf(w, "  %s  %s  (%s)  %s free of %s%s\n", safe(d.Label), d.State, safe(d.ID), firmware.Bytes(d.Free), firmware.Bytes(d.Total), note)
+		c, known := s.CheckOf(d.ID)
+		if known && c.Full != nil {
+			fmt.Fprintf(w, "      last full check: %s, %s\n", c.Full.At.Clock.Format("2006-01-02 15:04"), c.Full.Verdict())
+		}
+		if known && !c.Done {
+			fmt.Fprintf(w, "      being read: %d %% so far\n", int(c.Fraction*100))
+		}
 	}
 	fmt.Fprintf(w, "  %s\n", protection(s.Health))
 }
@@ -218,6 +230,14 @@ func (c *Console) adopt(ctx context.Context, w io.Writer, args []string) error {
 		}
 	}
 	return errors.New("which drive? drives lists them; only unknown ones can be adopted")
+}
+
+func (c *Console) accept(ctx context.Context, w io.Writer, args []string) error {
+	id, err := phone(c.box.State(), args)
+	if err != nil {
+		return err
+	}
+	return c.do(ctx, w, firmware.AcceptShrunk{Phone: id})
 }
 
 func restore(_ context.Context, w io.Writer, _ []string) error {

@@ -19,6 +19,7 @@ import (
 	"unicode/utf8"
 
 	"phonebackupbox/firmware"
+	"phonebackupbox/usbhost"
 )
 
 // desk is a box that remembers what it was asked for.
@@ -40,6 +41,8 @@ func newDesk() *desk {
 		Progress: &firmware.Progress{Bytes: 1, BytesTotal: 2},
 		Health: firmware.Health{Known: true, Want: 1, Drives: []firmware.Drive{{ID: "d1", Label: "A", State: firmware.DriveOK, Free: 1e12, Total: 2e12},
 			{ID: "d9", Label: "Stick", State: firmware.DriveUnknown}}},
+		Upkeep: firmware.Upkeep{Shrunk: []usbhost.ID{"mtp:ANNA"}, Checks: []firmware.Check{
+			{Drive: "d1", Fraction: 0.25, Full: &firmware.Full{At: firmware.Stamp{Clock: time.Date(2026, 3, 1, 4, 5, 0, 0, time.UTC)}, Bad: 2}}}},
 		Backups: []firmware.Backup{{ID: "0123456789ab", Name: "Anna's Pixel", Files: 3}},
 		Faults:  firmware.Faults()[5:6],
 		Lines:   []firmware.Line{{At: time.Unix(100, 0), Text: "hm\a"}},
@@ -84,8 +87,8 @@ func talk(t *testing.T, d *desk, o Options, typed string) string {
 func TestLooking(t *testing.T) {
 	for typed, wants := range map[string][]string{
 		"status":    {"Backing up Anna's Pixel", "50 % · 1 of 2 B", "B-10 A drive is missing.", "0 of 1 drives may still die"},
-		"phones":    {" 1  Anna's Pixel  (mtp:ANNA)  plugged in\n", "everything: ", `\x1b[2J\u{202e}evil`, "not enrolled"},
-		"drives":    {"A  ok  (d1)  1.0 TB free of 2.0 TB", "Stick  unknown"},
+		"phones":    {" 1  Anna's Pixel  (mtp:ANNA)  plugged in\n", "everything: ", `\x1b[2J\u{202e}evil`, "not enrolled", "its older backups are kept; accept 1 ends that"},
+		"drives":    {"A  ok  (d1)  1.0 TB free of 2.0 TB", "Stick  unknown", "last full check: 2026-03-01 04:05, 2 files are damaged", "being read: 25 % so far"},
 		"snapshots": {"01234567  Anna's Pixel", "incomplete"},
 		"events":    {`hm\x07`},
 		"help":      {"backup [PHONE]", "leave this console"},
@@ -111,6 +114,7 @@ func TestDoing(t *testing.T) {
 		"backup anna":     firmware.BackUpNow{Phone: "mtp:ANNA"},
 		"enrol 2":         firmware.EnrolPhone{Phone: "mtp:EVIL"},
 		"adopt Stick":     firmware.AdoptDrive{Drive: "d9"},
+		"accept anna":     firmware.AcceptShrunk{Phone: "mtp:ANNA"},
 		"check":           firmware.CheckDrives{},
 		"ack":             firmware.Acknowledge{},
 		"shutdown yes":    firmware.ShutDown{},

@@ -3,6 +3,7 @@ package web
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -54,6 +55,7 @@ type faultView struct {
 
 type phoneView struct {
 	Name, Model, Badge, Tone string
+	Kept                     string // that older backups are held back, and why
 	Complete, Partial        string // "2 hours ago", "" if there is none
 	CompleteAt, PartialAt    string // RFC 3339
 	CompleteOf, PartialOf    string // "1,204 files, 8.9 GB"
@@ -63,7 +65,8 @@ type phoneView struct {
 
 type driveView struct {
 	Name, Badge, Tone, Room, Note string
-	Percent                       int // used, 0 to 100
+	Check                         string // what the last full check found, and when
+	Percent                       int    // used, 0 to 100
 	Known                         bool
 }
 
@@ -88,7 +91,11 @@ func look(s firmware.State, now time.Time, lamps *Lamps) view {
 		v.Phones = append(v.Phones, phoneOf(p, s, now))
 	}
 	for _, d := range s.Health.Drives {
-		v.Drives = append(v.Drives, driveOf(d))
+		dv := driveOf(d)
+		if c, ok := s.CheckOf(d.ID); ok {
+			dv.Check = checkOf(c, now)
+		}
+		v.Drives = append(v.Drives, dv)
 	}
 	v.Guard, v.GuardBad = guard(s)
 	if s.Health.Known && s.Health.Snapshots > 0 {
@@ -254,6 +261,9 @@ func phoneOf(p firmware.Phone, s firmware.State, now time.Time) phoneView {
 	default:
 		v.Badge, v.Tone = "plugged in", "calm"
 	}
+	if slices.Contains(s.Upkeep.Shrunk, p.ID) {
+		v.Kept = "It holds far fewer files than before: all its older backups are kept."
+	}
 	if b := p.LastComplete; b != nil {
 		v.Complete, v.CompleteAt, v.CompleteOf = ago(b.Time, now), b.Time.UTC().Format(time.RFC3339), holds(*b)
 	}
@@ -277,6 +287,7 @@ func driveOf(d firmware.Drive) driveView {
 		firmware.DriveFailing:  {"failing", "bad"},
 		firmware.DriveUnknown:  {"new", "calm"},
 		firmware.DriveForeign:  {"cannot be used", "ask"},
+		firmware.DrivePlain:    {"ordinary copies", "calm"},
 	}[d.State]
 	v := driveView{Name: plain(d.Label), Badge: words[0], Tone: words[1], Note: plain(d.Note)}
 	if v.Name == "" {
@@ -291,6 +302,21 @@ func driveOf(d firmware.Drive) driveView {
 		v.Room = size(d.Free) + " free of " + size(d.Total)
 	}
 	return v
+}
+
+// checkOf says when a drive was last read whole and what was found, and how far the box is with it now.
+func checkOf(c firmware.Check, now time.Time) string {
+	var said []string
+	if c.Full != nil {
+		said = append(said, "Last full check "+ago(c.Full.At.Clock, now)+": "+c.Full.Verdict())
+	}
+	if !c.Done {
+		said = append(said, fmt.Sprintf("being read, %d %% so far", int(c.Fraction*100)))
+		if c.Bad > 0 {
+			said = append(said, plural(c.Bad, "damaged file")+" found")
+		}
+	}
+	return capital(strings.Join(said, "; "))
 }
 
 // guard says what the owner may lose without losing anything.

@@ -3,6 +3,7 @@ package web
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"phonebackupbox/firmware"
+	"phonebackupbox/usbhost"
 )
 
 // source is a Source that a test moves on.
@@ -97,11 +99,19 @@ func healthy() firmware.State {
 			{ID: "d2", Label: "Old SSD", State: firmware.DriveOK, Free: 180_000_000_000, Total: 250_000_000_000},
 			{ID: "d3", Label: "At grandma's", State: firmware.DriveAway, Free: -1, Total: -1},
 		}},
+		Upkeep: firmware.Upkeep{Shrunk: []usbhost.ID{"mtp:SERIAL-2"}, Checks: []firmware.Check{
+			{Drive: "d1", Done: true, Full: fullCheck(3, 0)}, {Drive: "d2", Fraction: 0.432, Bad: 1, Full: fullCheck(20, 3)}, {Drive: "d3", Fraction: 0.1},
+		}},
 		Lines: []firmware.Line{
 			{At: noon.Add(-9 * time.Hour), Text: "Anna's Pixel is plugged in."},
 			{At: noon.Add(-8 * time.Hour), Text: "Anna's Pixel: all 12,041 files are in the vault, read back and compared."},
 		},
 	}
+}
+
+// fullCheck is how a full check so many days ago ended.
+func fullCheck(days, mended int) *firmware.Full {
+	return &firmware.Full{At: firmware.Stamp{Clock: noon.AddDate(0, 0, -days)}, Mended: mended}
 }
 
 // copying is the same box in the middle of a backup.
@@ -128,6 +138,28 @@ func troubled() firmware.State {
 	s.Health.Now = -1
 	s.Health.Drives[1].State, s.Health.Drives[1].Note = firmware.DriveFailing, "gave errors"
 	return s
+}
+
+// TestChecksAreTold: what the last full check of each drive found, how far the next one is, and what is held back.
+func TestChecksAreTold(t *testing.T) {
+	s := healthy()
+	v := look(s, noon, nil)
+	for i, want := range []string{
+		"Last full check 3 days ago: all good",
+		"Last full check 20 days ago: 3 files were damaged and are mended; being read, 43 % so far; 1 damaged file found",
+		"Being read, 10 % so far",
+	} {
+		if got := v.Drives[i].Check; got != want {
+			t.Errorf("drive %d: %q, want %q", i, got, want)
+		}
+	}
+	if v.Phones[0].Kept != "" || v.Phones[1].Kept == "" {
+		t.Errorf("held back: %q, %q", v.Phones[0].Kept, v.Phones[1].Kept)
+	}
+	body, err := io.ReadAll(get(t, New(newSource(s), Options{Now: atNoon}), "GET", "127.0.0.1", "/").Body)
+	if err != nil || !strings.Contains(string(body), v.Drives[0].Check) || !strings.Contains(string(body), v.Phones[1].Kept) {
+		t.Errorf("the page does not say it (%v):\n%s", err, body)
+	}
 }
 
 func get(t *testing.T, h http.Handler, method, host, path string) *http.Response {
