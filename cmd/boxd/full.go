@@ -29,6 +29,7 @@ func commands() []command {
 		{"drive remove", "DIR|ID", "give a drive up for good", driveRemoveCommand},
 		{"drive travels", "DIR|ID", "a drive is often away, at a relative's say, and that is no fault (--no: not any more)", driveTravelsCommand},
 		{"drive replace", "OLD-ID NEW-DIR", "give a drive up and take a new one in its place", driveReplaceCommand},
+		{"drive eject", "DIR|ID", "make a drive safe to unplug: flush, unmount, stop", driveEjectCommand},
 		{"key words", "", "print the 24 words of a key file", keyWordsCommand},
 		{"key check", "", "do these words open this vault?", keyCheckCommand},
 		{"key add", "", "let a passphrase, or 24 more words, open this vault too", keyAddCommand},

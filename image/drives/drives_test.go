@@ -213,10 +213,32 @@ func TestDrives(t *testing.T) {
 		t.Logf("power cut %d, at operation %d of about %d of a backup; the disks lost %d, %d and %d sectors", round+1, at, operations, l.disks[0].Lost(), l.disks[1].Lost(), l.disks[2].Lost())
 		l.fsck()
 	}
-	l.finish(l.boot("after,restic"))
+	l.finish(l.boot("after,restic,eject"))
 	for _, d := range l.disks {
 		if d.Flushes() == 0 {
 			t.Errorf("%s was never flushed: the cuts prove nothing", d.Path)
 		}
 	}
+}
+
+// A stick that was sold as 1 GiB and holds 192 MiB is found out, on a real file system, and an honest one is not accused.
+func TestFakeStick(t *testing.T) {
+	need(t, vm.Program, "mkfs.exfat", "mkfs.vfat")
+	l := newLab(t)
+	fake := l.disk("fake", 1<<30, "mkfs.vfat", "-F", "32")
+	fake.Real = 192 << 20
+	l.disk("honest", 1<<30, "mkfs.exfat")
+	m := l.boot("selftest", "fake=vfat")
+	if said := l.until(m, "PASS"); !strings.HasPrefix(said, "PASS selftest") {
+		t.Errorf("%s\n%s", said, m.Log())
+	}
+}
+
+// Disks tell of their health through the box's kernel, or do not.
+func TestSMART(t *testing.T) {
+	need(t, vm.Program, "mkfs.ext4", "mkfs.vfat")
+	l := newLab(t)
+	l.disk("nvme", 64<<20, "mkfs.ext4", "-q").Attach = "nvme,serial=box1,drive=DRIVE"
+	l.disk("stick", 64<<20, "mkfs.vfat", "-F", "32")
+	l.finish(l.boot("smart"))
 }

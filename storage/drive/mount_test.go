@@ -3,6 +3,7 @@
 package drive
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -103,5 +104,51 @@ func TestFindMounted(t *testing.T) {
 	}
 	if f, err := FormatOf(want.Dir); err != nil || f.Type != fstype || f.Mount != m || !strings.HasPrefix(f.Device, "/dev/loop") {
 		t.Errorf("%+v, %v; want %s at %s", f, err, fstype, m)
+	}
+}
+
+func TestEject(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("mounting needs root")
+	}
+	m := mountLoop(t, "ext4")
+	dir := filepath.Join(m, "box")
+	d, err := Create(dir, newUUID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Eject(dir); !errors.Is(err, ErrBusy) || !isMounted(m) {
+		t.Errorf("while a boxd writes: %v, still mounted: %v", err, isMounted(m))
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	held, err := os.Open(filepath.Join(dir, "README.html"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Eject(dir); !errors.Is(err, ErrInUse) || !strings.Contains(err.Error(), m) || !isMounted(m) {
+		t.Errorf("while a file is open: %v, still mounted: %v", err, isMounted(m))
+	}
+	if err := held.Close(); err != nil {
+		t.Fatal(err)
+	}
+	bound := t.TempDir()
+	mount(t, "--bind", m, bound)
+	e, err := Eject(dir)
+	if err != nil || isMounted(m) || isMounted(bound) || len(e.Unmounted) != 2 || !strings.HasPrefix(e.Device, "/dev/loop") {
+		t.Errorf("%+v, %v; mounted: %v, %v", e, err, isMounted(m), isMounted(bound))
+	}
+}
+
+func TestEjectRefusals(t *testing.T) {
+	dir := made(t, t.TempDir(), newUUID()).Dir
+	for _, dir := range []string{dir, "/proc"} {
+		if _, err := Eject(dir); !errors.Is(err, ErrSystemDisk) || !strings.Contains(err.Error(), dir) {
+			t.Errorf("%s: %v", dir, err)
+		}
+	}
+	if _, err := Eject(filepath.Join(dir, "none")); !errors.Is(err, storage.ErrUnavailable) {
+		t.Errorf("a folder that is none: %v", err)
 	}
 }
