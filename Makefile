@@ -57,8 +57,8 @@ race: $(STOCK) ## all tests under the race detector; needs a C compiler
 .PHONY: lint
 lint: ## gofmt, go vet, staticcheck
 	@out=$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go')); if [ -n "$$out" ]; then echo "not gofmted:"; echo "$$out"; exit 1; fi
-	go vet ./... ./.ci/bench
-	go tool staticcheck ./... ./.ci/bench
+	go vet ./... ./.ci/bench ./.ci/scale
+	go tool staticcheck ./... ./.ci/bench ./.ci/scale
 
 .PHONY: vuln
 vuln: ## known vulnerabilities in what we use; needs its database, says so when that cannot be reached
@@ -88,6 +88,17 @@ bench: build $(RESTIC) ## boxd beside restic, borg and rsync in one run (ARGS="-
 	cd .ci/tools && CGO_ENABLED=0 go build -trimpath $(PLAIN) -o ../../bin/plain/restic github.com/restic/restic/cmd/restic
 	go run ./.ci/bench -boxd bin/boxd -restic $(RESTIC) -plain-boxd bin/plain/boxd -plain-restic bin/plain/restic $(ARGS)
 
+SCALE := $(CURDIR)/out/scale
+
+.PHONY: scale
+scale: build ## boxd on a vault of a million files, 1.5 million blobs and 200,000 packs (1 GB of room, 2 million inodes)
+	rm -rf $(SCALE)
+	go test ./storage/vault -count=1 -timeout=1h -run TestScaleVault -scale $(SCALE)
+	go build -o bin/scale ./.ci/scale
+	bin/scale -build $(SCALE)
+	bin/scale -boxd bin/boxd $(SCALE)
+	rm -rf $(SCALE)
+
 .PHONY: e2e-all
 e2e-all: build $(STOCK) ## the demo, start to end, every test anew, and 20 power cuts in QEMU
 	bin/boxd demo --once
@@ -105,6 +116,8 @@ soak: $(STOCK) ## for a long night: 20,000 lives of a vault, power cuts in every
 	CGO_ENABLED=0 go test -timeout=1h ./cmd/boxd -run 'Rekey|SealingAnew' -every-step
 	CGO_ENABLED=0 go test -timeout=6h ./cmd/boxd -run PowerFailsInEvery -every-cut -seeds 1000
 	CGO_ENABLED=0 go test -timeout=3h ./storage/vault -seeds 100 -stock-all
+	CGO_ENABLED=0 go test ./cmd/boxd -run TestWear -wear-nights 40
+	$(MAKE) scale
 	CGO_ENABLED=1 go test -race -count=10 -timeout=3h ./...
 	.ci/fuzz 60m
 
