@@ -24,7 +24,25 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == childMark {
 		os.Exit(run(context.Background(), os.Args[2:], stdio{os.Stdin, os.Stdout, os.Stderr}))
 	}
-	os.Exit(m.Run())
+	os.Exit(inOwnCache(m.Run))
+}
+
+// inOwnCache runs the tests with a folder for caches that is not the user's.
+func inOwnCache(run func() int) int {
+	dir, err := os.MkdirTemp("", "boxd-cache-")
+	if err == nil {
+		err = os.Setenv("XDG_CACHE_HOME", dir)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	code := run()
+	if err := os.RemoveAll(dir); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
 }
 
 // boxd runs one command line in this process.

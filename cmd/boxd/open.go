@@ -211,7 +211,7 @@ func (f *vaultFlags) open(ctx context.Context, a access) (*rack, error) {
 		return nil, err
 	}
 	hint := f.keyHint()
-	r.vault, err = vault.Open(ctx, r.array, password, vault.Options{ReadOnly: a == reading, KeyHint: hint})
+	r.vault, err = vault.Open(ctx, r.array, password, vault.Options{ReadOnly: a == reading, KeyHint: hint, Cache: f.cacheDir()})
 	if err != nil {
 		return nil, errors.Join(keyError(err), r.close())
 	}
@@ -233,6 +233,19 @@ func (f *vaultFlags) stateDir() string {
 		return ""
 	}
 	return f.flags.Lookup("state").Value.String()
+}
+
+// cacheDir is where what index files say is kept for the next command: in the state folder, or else among the user's caches.
+// The rescue program leaves nothing on a computer that is not the box; "" is nowhere.
+func (f *vaultFlags) cacheDir() string {
+	if dir := f.stateDir(); dir != "" {
+		return filepath.Join(dir, "cache")
+	}
+	dir, err := os.UserCacheDir()
+	if guides || err != nil {
+		return ""
+	}
+	return filepath.Join(dir, "phonebackupbox")
 }
 
 func (f *vaultFlags) keyHint() string {

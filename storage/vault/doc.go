@@ -51,6 +51,9 @@ type Options struct {
 	IgnoreDamagedIndex bool
 	// KeyHint is the Vault.KeyID of an earlier Open. It is tried first, which saves a scrypt for each other key.
 	KeyHint string
+	// Cache is a folder of this machine, made when it is needed, in which what index files say is kept between one Open and
+	// the next; "" keeps nothing. It can be deleted at any time.
+	Cache string
 	// Log receives one event per state change and never a phone's name or a file's; nil logs nothing.
 	Log *slog.Logger
 	// Now is the clock that snapshots are dated by; nil is time.Now. No order depends on it.

@@ -8,11 +8,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
+
+	"phonebackupbox/storage"
 )
 
 // indexPack is one pack in an index file (design.rst, "Indexing").
@@ -153,17 +156,23 @@ type indexedPack struct {
 	blobs []packedBlob
 }
 
-// loadIndexes reads all index files, two at a time.
+// loadIndexes reads all index files, several at a time, from the cache where it has them.
 func (v *Vault) loadIndexes(ctx context.Context) error {
+	cache, err := v.openCache(v.o.Cache)
+	if err != nil {
+		return err
+	}
 	var ignored atomic.Int64
+	names := map[string]bool{}
 	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(2)
+	g.SetLimit(min(max(runtime.GOMAXPROCS(0), 2), 4))
 	for info, err := range v.s.List(ctx, "index/") {
 		if err != nil {
 			return errors.Join(fmt.Errorf("vault: list indexes: %w", err), g.Wait())
 		}
+		names[strings.TrimPrefix(info.Name, "index/")] = true
 		g.Go(func() error {
-			err := v.loadIndex(gctx, info.Name)
+			err := v.loadIndex(gctx, info, cache)
 			if errors.Is(err, ErrDamaged) && v.o.IgnoreDamagedIndex {
 				v.o.Log.Warn("ignoring a damaged index", "name", info.Name, slog.Any("err", err))
 				ignored.Add(1)
@@ -172,25 +181,42 @@ func (v *Vault) loadIndexes(ctx context.Context) error {
 			return err
 		})
 	}
-	if err := g.Wait(); err != nil || ignored.Load() == 0 {
+	if err := g.Wait(); err != nil {
 		return err
+	}
+	cache.tidy(names)
+	if ignored.Load() == 0 {
+		return nil
 	}
 	v.scanned = true
 	return v.scanPacks(ctx, false)
 }
 
 // loadIndex reads one index file.
-func (v *Vault) loadIndex(ctx context.Context, name string) error {
-	p, err := v.readDocument(ctx, name, maxTree)
+func (v *Vault) loadIndex(ctx context.Context, info storage.Info, cache *indexCache) error {
+	id, err := parseHash(strings.TrimPrefix(info.Name, "index/"))
+	if err != nil || info.Size < cachedFrom {
+		cache = nil
+	}
+	add := func(pack hash, blobs []packedBlob) { v.index.addPack(pack, 0, blobs) }
+	if cache.load(id, add) {
+		return nil
+	}
+	p, err := v.readDocument(ctx, info.Name, maxTree)
 	if err != nil {
 		return err
 	}
+	var said []byte
 	err = parseIndex(p, func(pack hash, blobs []packedBlob) {
-		v.index.addPack(pack, 0, blobs)
+		if cache != nil {
+			said = appendCached(said, pack, blobs)
+		}
+		add(pack, blobs)
 	})
 	if err != nil {
-		return fmt.Errorf("vault: %s: %w", name, err)
+		return fmt.Errorf("vault: %s: %w", info.Name, err)
 	}
+	cache.save(id, said)
 	return nil
 }
 

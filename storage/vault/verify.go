@@ -63,6 +63,9 @@ type verifier struct {
 // far and in all, from several goroutines but not at once.
 func (v *Vault) Verify(ctx context.Context, watch func(done, total int64)) (VerifyReport, error) {
 	r := newVerifier(v, watch)
+	if err := r.indexes(ctx); err != nil {
+		return r.report, fmt.Errorf("vault: verify: %w", err)
+	}
 	if err := r.packs(ctx); err != nil {
 		return r.report, fmt.Errorf("vault: verify: %w", err)
 	}
@@ -142,6 +145,26 @@ func newVerifier(v *Vault, watch func(done, total int64)) *verifier {
 		r.bad[t], r.good[t] = map[hash]bool{}, map[hash]bool{}
 	}
 	return r
+}
+
+// indexes reads every index file: Open may have known from its cache what they say.
+func (r *verifier) indexes(ctx context.Context) error {
+	for info, err := range r.v.s.List(ctx, "index/") {
+		if err != nil {
+			return err
+		}
+		p, err := r.v.readDocument(ctx, info.Name, maxTree)
+		if err == nil {
+			err = parseIndex(p, func(hash, []packedBlob) {})
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			r.damage(info.Name, err)
+		}
+	}
+	return nil
 }
 
 // packs checks every stored pack.
