@@ -22,10 +22,11 @@ read that, and later copies too: the key beneath the words is the same. After a 
 `
 
 type keyResult struct {
-	Added   string `json:"added,omitempty"`
-	Removed string `json:"removed,omitempty"`
-	KeyFile string `json:"key_file,omitempty"`
-	Words   string `json:"words,omitempty"` // new ones, shown this once
+	Added    string   `json:"added,omitempty"`
+	Removed  string   `json:"removed,omitempty"`
+	KeyFile  string   `json:"key_file,omitempty"`
+	Words    string   `json:"words,omitempty"`     // new ones, shown this once
+	HeldKeys []string `json:"held_keys,omitempty"` // drives that hold a removed key still, in words
 }
 
 func keyAddCommand(flags *pflag.FlagSet) action {
@@ -76,6 +77,13 @@ func keyAddCommand(flags *pflag.FlagSet) action {
 			fmt.Fprintf(w, "key %s opens this vault now, too\n", short(res.Added))
 			res.showWords(w)
 		})
+	}
+}
+
+// showHeld names the drives that hold a removed key still.
+func (res keyResult) showHeld(w io.Writer) {
+	for _, held := range res.HeldKeys {
+		fmt.Fprintf(w, "! %s\n", printable(held))
 	}
 }
 
@@ -143,7 +151,14 @@ func keyRemoveCommand(flags *pflag.FlagSet) action {
 		if err != nil {
 			return keyringError(err)
 		}
-		return c.print(keyResult{Removed: id}, func(w io.Writer) { fmt.Fprintf(w, "key %s is removed\n%s", short(id), onlyFuture) })
+		res := keyResult{Removed: id}
+		if res.HeldKeys, err = r.heldNow(ctx); err != nil {
+			return err
+		}
+		return c.print(res, func(w io.Writer) {
+			fmt.Fprintf(w, "key %s is removed\n%s", short(id), onlyFuture)
+			res.showHeld(w)
+		})
 	})
 }
 
@@ -160,6 +175,15 @@ func (r *rack) removeKey(ctx context.Context, id string) error {
 		}
 	}
 	return r.vault.RemoveKey(ctx, id, away...)
+}
+
+// heldNow is heldKeys of the array as it is.
+func (r *rack) heldNow(ctx context.Context) ([]string, error) {
+	h, err := r.array.Health(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return r.heldKeys(ctx, h)
 }
 
 // heldKeys tells in words which drives hold, or may hold, the file of a removed key.
@@ -238,7 +262,7 @@ func (f *vaultFlags) rotate(ctx context.Context, c *call, path string) error {
 		return err
 	}
 	res := keyResult{KeyFile: path, Words: words}
-	if res.Added, res.Removed, err = f.dropOld(ctx, words); err != nil {
+	if err := f.dropOld(ctx, &res); err != nil {
 		return keyringError(err)
 	}
 	stateErr := c.replaceOldKey(old, words)
@@ -246,6 +270,7 @@ func (f *vaultFlags) rotate(ctx context.Context, c *call, path string) error {
 		fmt.Fprintf(w, "the vault has new words (key %s); the old ones open nothing any more\n", short(res.Added))
 		res.showWords(w)
 		fmt.Fprintf(w, "Old sheets, key sticks and key files are of no use now: make new ones with boxd key stick.\n\n%s", onlyFuture)
+		res.showHeld(w)
 	})
 	return errors.Join(err, stateErr)
 }
@@ -288,32 +313,36 @@ func (f *vaultFlags) rotated(ctx context.Context, path string) (words string, er
 }
 
 // dropOld opens the vault with the new words and removes the key that the flags name.
-func (f *vaultFlags) dropOld(ctx context.Context, words string) (added, removed string, err error) {
+func (f *vaultFlags) dropOld(ctx context.Context, res *keyResult) (err error) {
 	old, err := f.password()
 	if err != nil {
-		return "", "", err
+		return err
 	}
 	r, err := openArray(ctx, f.drives, writing)
 	if err != nil {
-		return "", "", err
+		return err
 	}
 	defer r.also(&err)
 	v, err := vault.Open(ctx, r.array, old, vault.Options{ReadOnly: true})
 	switch {
 	case errors.Is(err, vault.ErrWrongKey): // removed before a cut
 	case err != nil:
-		return "", "", err
+		return err
 	default:
-		removed = v.KeyID()
+		res.Removed = v.KeyID()
 		if err := v.Close(); err != nil {
-			return "", "", err
+			return err
 		}
 	}
-	if r.vault, err = vault.Open(ctx, r.array, words, vault.Options{}); err != nil {
-		return "", "", err
+	if r.vault, err = vault.Open(ctx, r.array, res.Words, vault.Options{}); err != nil {
+		return err
 	}
-	if removed != "" {
-		err = r.removeKey(ctx, removed)
+	if res.Removed != "" {
+		if err := r.removeKey(ctx, res.Removed); err != nil {
+			return err
+		}
 	}
-	return r.vault.KeyID(), removed, err
+	res.Added = r.vault.KeyID()
+	res.HeldKeys, err = r.heldNow(ctx)
+	return err
 }

@@ -264,7 +264,10 @@ func TestRemovedKeysStayRemoved(t *testing.T) {
 			writeFile(t, filepath.Join(phone, "a"), []byte("a"), time.Now())
 			file := s.addPassphrase(t)
 			id := s.keyOf(t, file)
-			must(t, exitOK, s.without(2, "key", "remove", id)...)
+			out, _ := must(t, exitOK, s.without(2, "key", "remove", id)...)
+			if !strings.Contains(out, "drive drive2 was away when key "+id[:8]+" was removed: attach it once") {
+				t.Errorf("it does not name the drive that is away:\n%s", out)
+			}
 			if out, _ := must(t, exitIncomplete, s.without(2, "vault", "status")...); !strings.Contains(out, "drive drive2 was away when key "+id[:8]+" was removed: attach it once") {
 				t.Errorf("status says nothing of the drive that is away:\n%s", out)
 			}
