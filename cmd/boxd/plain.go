@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"time"
 
 	"github.com/spf13/pflag"
 
+	"phonebackupbox/storage/drive"
 	"phonebackupbox/storage/plain"
 	"phonebackupbox/storage/vault"
 )
@@ -23,6 +25,12 @@ type plainResult struct {
 
 // addPlain makes dir a plain drive for the phones of the rack's vault.
 func (r *rack) addPlain(c *call, dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return hintError{fmt.Errorf("%s: %w", dir, reason(err)), "drive", "name a folder that can be made and written to"}
+	}
+	if err := drive.CheckFormat(dir); err != nil {
+		return err
+	}
 	d, err := plain.Create(dir, r.drives[0].Vault())
 	if err != nil {
 		return plainError(err)
@@ -130,10 +138,14 @@ func (r *rack) refresh(ctx context.Context, c *call, d *plain.Drive, s vault.Sna
 	if err != nil {
 		return refreshJSON{}, err
 	}
+	format, err := drive.FormatOf(d.Dir())
+	if err != nil {
+		return refreshJSON{}, err
+	}
 	progress := newBar(c.err, printable(s.Name))
 	defer progress.clear()
 	report, err := d.Update(ctx, fsys, plain.Options{
-		Phone: s.Phone, Name: s.Name, Date: time.Now().Format(time.DateOnly), Version: vault.ContentID, KeepAbsent: !s.Complete,
+		Phone: s.Phone, Name: s.Name, Date: time.Now().Format(time.DateOnly), Version: vault.ContentID, KeepAbsent: !s.Complete, MaxFile: format.MaxFile,
 		Watch: func(done int64) { progress.show(done, s.Bytes, done, "") },
 	})
 	res := refreshJSON{Phone: s.Phone, Folder: report.Folder, Snapshot: s.ID, Complete: s.Complete, Written: report.Written,

@@ -62,13 +62,18 @@ func newLab(t *testing.T) *lab {
 	if l.kernel, err = vm.Kernel(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	in := func(name string) string { return filepath.Join(l.dir, name) }
-	arm := []string{"GOOS=linux", "GOARCH=arm64", "CGO_ENABLED=0", "GOFLAGS=-mod=readonly"}
-	root := filepath.Join("..", "..")
-	command(t, arm, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", in("init"), ".")
-	command(t, arm, "go", "build", "-C", root, "-trimpath", "-ldflags=-s -w", "-o", in("boxd"), "./cmd/boxd")
-	command(t, arm, "go", "build", "-C", filepath.Join(root, ".ci", "tools"), "-trimpath", "-ldflags=-s -w", "-o", in("restic"), "github.com/restic/restic/cmd/restic")
-	l.initramfs = in("initramfs")
+	root, err := filepath.Abs(filepath.Join("..", ".."))
+	if err != nil {
+		t.Fatal(err)
+	}
+	built := filepath.Join(root, ".cache", "vm") // stays: building takes longer than booting
+	in := func(name string) string { return filepath.Join(built, name) }
+	for _, b := range []struct{ dir, name, pkg string }{
+		{root, "init", "./image/drives"}, {root, "boxd", "./cmd/boxd"}, {filepath.Join(root, ".ci", "tools"), "restic", "github.com/restic/restic/cmd/restic"},
+	} {
+		command(t, []string{"GOOS=linux", "GOARCH=arm64", "CGO_ENABLED=0"}, "go", "build", "-C", b.dir, "-trimpath", "-ldflags=-s -w", "-o", in(b.name), b.pkg)
+	}
+	l.initramfs = filepath.Join(l.dir, "initramfs")
 	f, err := os.Create(l.initramfs)
 	if err != nil {
 		t.Fatal(err)
@@ -223,6 +228,9 @@ func TestDrives(t *testing.T) {
 
 // A stick that was sold as 1 GiB and holds 192 MiB is found out, on a real file system, and an honest one is not accused.
 func TestFakeStick(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes minutes; make vm has it")
+	}
 	need(t, vm.Program, "mkfs.exfat", "mkfs.vfat")
 	l := newLab(t)
 	fake := l.disk("fake", 1<<30, "mkfs.vfat", "-F", "32")

@@ -117,7 +117,7 @@ func (u *update) stage(ctx context.Context, src string, info fs.FileInfo) (*stag
 		switch {
 		case err == nil:
 			return s, nil
-		case errors.Is(err, syscall.EFBIG):
+		case errors.Is(err, syscall.EFBIG), errors.Is(err, errTooBig):
 			return nil, errTooBig
 		case !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EDQUOT):
 			return nil, err
@@ -151,6 +151,9 @@ func (s source) Read(p []byte) (int, error) {
 }
 
 func (u *update) write(ctx context.Context, src string, info fs.FileInfo) (_ *staged, err error) {
+	if u.o.MaxFile > 0 && info.Size() > u.o.MaxFile {
+		return nil, errTooBig // without writing gigabytes to find out
+	}
 	in, err := u.from.Open(src)
 	if err != nil {
 		return nil, sourceError{err}

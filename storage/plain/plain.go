@@ -186,6 +186,9 @@ func Identify(dir string) (vault string, err error) {
 // Vault is the ID of the vault whose phones the drive holds.
 func (d *Drive) Vault() string { return d.vault }
 
+// Dir is the folder that the drive was opened at.
+func (d *Drive) Dir() string { return d.root.Name() }
+
 // Close gives the drive up.
 func (d *Drive) Close() error {
 	var err error
@@ -218,11 +221,12 @@ func (d *Drive) rename(from, to string) error {
 	return d.root.Rename(from, to)
 }
 
-// syncDir makes the names in a folder durable, where the file system can.
+// syncDir makes the names in a folder durable, where the file system can. On FAT a new name stands for an empty file until
+// the file is flushed, too (docs/adr/016), so there it flushes all.
 func syncDir(root *os.Root, dir string) error {
 	f, err := root.Open(dir)
 	if err != nil {
 		return err
 	}
-	return errors.Join(f.Sync(), f.Close())
+	return errors.Join(syncJournalless(f), f.Sync(), f.Close())
 }

@@ -357,3 +357,15 @@ func FuzzFit(f *testing.F) {
 		}
 	})
 }
+
+// On FAT a video of more than 4 GB stays away, and is named; all else arrives.
+func TestTooLargeForFAT(t *testing.T) {
+	dir, d := create(t)
+	o := options("2026-07-01")
+	o.MaxFile = 8
+	r := bring(t, d, fstest.MapFS{"a.jpg": file("small"), "film.mp4": file("much too large"), "z.jpg": file("just fits"[:8])}, o)
+	if r.Written != 2 || len(r.Problems) != 1 || r.Problems[0].Name != "film.mp4" || !strings.Contains(r.Problems[0].Reason, "FAT32: 4 GB") {
+		t.Errorf("%+v", r)
+	}
+	want(t, dir, map[string]string{"Pixel 8/a.jpg": "small", "Pixel 8/z.jpg": "just fit"})
+}

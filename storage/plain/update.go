@@ -22,6 +22,9 @@ type Options struct {
 	// KeepAbsent leaves what is not in from as it is. It is for a snapshot that may lack what the phone still has.
 	KeepAbsent bool
 
+	// MaxFile is the largest file that the drive's file system takes, in bytes; 0 if it does not matter.
+	MaxFile int64
+
 	Watch func(done int64) // gets the bytes done so far, now and then; may be nil
 }
 
