@@ -24,6 +24,9 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == childMark {
 		os.Exit(run(context.Background(), os.Args[2:], stdio{os.Stdin, os.Stdout, os.Stderr}))
 	}
+	if len(os.Args) > 1 && os.Args[1] == stuckMark {
+		os.Exit(backUpStuck(os.Args[2], os.Args[3], os.Args[4:]))
+	}
 	os.Exit(inOwnCache(m.Run))
 }
 

@@ -147,7 +147,7 @@ func driveError(dir string, err error) error {
 	case errors.Is(err, drive.ErrNoIdentity):
 		return hintError{err, "no-drive", "boxd vault create makes new drives, boxd drive add takes one into a vault; check the path " + dir}
 	case errors.Is(err, drive.ErrBusy):
-		return hintError{err, "busy", "wait until the other boxd has finished"}
+		return hintError{fmt.Errorf("%s is %w", dir, drive.ErrBusy), "busy", "wait until the other boxd has finished, or stop it; what only reads works meanwhile"}
 	case errors.Is(err, storage.ErrReadOnly):
 		return hintError{err, "read-only", "mount it writable, or leave it out"}
 	}

@@ -140,7 +140,7 @@ func drives(w io.Writer, s firmware.State) {
 			fmt.Fprintf(w, "      last full check: %s, %s\n", c.Full.At.Clock.Format("2006-01-02 15:04"), c.Full.Verdict())
 		}
 		if known && !c.Done {
-			fmt.Fprintf(w, "      being read: %d %% so far\n", int(c.Fraction*100))
+			fmt.Fprintf(w, "      this month's check: %d %% done\n", int(c.Fraction*100))
 		}
 	}
 	fmt.Fprintf(w, "  %s\n", protection(s.Health))

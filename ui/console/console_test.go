@@ -88,7 +88,7 @@ func TestLooking(t *testing.T) {
 	for typed, wants := range map[string][]string{
 		"status":    {"Backing up Anna's Pixel", "50 % · 1 of 2 B", "B-10 A drive is missing.", "0 of 1 drives may still die"},
 		"phones":    {" 1  Anna's Pixel  (mtp:ANNA)  plugged in\n", "everything: ", `\x1b[2J\u{202e}evil`, "not enrolled", "its older backups are kept; accept 1 ends that"},
-		"drives":    {"A  ok  (d1)  1.0 TB free of 2.0 TB", "Stick  unknown", "last full check: 2026-03-01 04:05, 2 files are damaged", "being read: 25 % so far"},
+		"drives":    {"A  ok  (d1)  1.0 TB free of 2.0 TB", "Stick  unknown", "last full check: 2026-03-01 04:05, 2 files are damaged", "this month's check: 25 % done"},
 		"snapshots": {"01234567  Anna's Pixel", "incomplete"},
 		"events":    {`hm\x07`},
 		"help":      {"backup [PHONE]", "leave this console"},

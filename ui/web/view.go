@@ -311,12 +311,16 @@ func checkOf(c firmware.Check, now time.Time) string {
 		said = append(said, "Last full check "+ago(c.Full.At.Clock, now)+": "+c.Full.Verdict())
 	}
 	if !c.Done {
-		said = append(said, fmt.Sprintf("being read, %d %% so far", int(c.Fraction*100)))
+		which := "the next is"
+		if c.Full == nil {
+			which = "First full check"
+		}
+		said = append(said, fmt.Sprintf("%s %d %% done", which, int(c.Fraction*100)))
 		if c.Bad > 0 {
 			said = append(said, plural(c.Bad, "damaged file")+" found")
 		}
 	}
-	return capital(strings.Join(said, "; "))
+	return strings.Join(said, "; ")
 }
 
 // guard says what the owner may lose without losing anything.

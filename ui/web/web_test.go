@@ -146,8 +146,8 @@ func TestChecksAreTold(t *testing.T) {
 	v := look(s, noon, nil)
 	for i, want := range []string{
 		"Last full check 3 days ago: all good",
-		"Last full check 20 days ago: 3 files were damaged and are mended; being read, 43 % so far; 1 damaged file found",
-		"Being read, 10 % so far",
+		"Last full check 20 days ago: 3 files were damaged and are mended; the next is 43 % done; 1 damaged file found",
+		"First full check 10 % done",
 	} {
 		if got := v.Drives[i].Check; got != want {
 			t.Errorf("drive %d: %q, want %q", i, got, want)
