@@ -122,29 +122,29 @@ func toPruneJSON(r vault.PruneReport, dry bool) pruneJSON {
 }
 
 func pruneText(w io.Writer, r vault.PruneReport, dry bool) {
-	phone := "\x00"
-	for _, c := range r.Choices {
-		s := c.Snapshot
-		if s.Phone != phone {
-			phone = s.Phone
-			fmt.Fprintln(w, firstOf(printable(phone), "the box's own state, and snapshots of other tools"))
+	going := "removed"
+	if dry {
+		going = "would go"
+	}
+	for _, of := range byPhone(r.Choices) {
+		sum := "all of them stay"
+		if n := (vault.PruneReport{Choices: of}).Removed(); n > 0 {
+			sum = fmt.Sprintf("%d of them %s", n, going)
 		}
-		what, why := "removed", ""
-		if dry {
-			what = "would go"
-		}
-		if c.Keep {
-			what, why = "stays", c.Why[0]
-			if n := len(c.Why); n > 1 {
-				why += ", " + c.Why[n-1] // the longest period that it stands for
+		fmt.Fprintf(w, "%s: %s, %s\n", phoneName(of[0].Snapshot), plural(len(of), "snapshot", "snapshots"), sum)
+		for _, c := range of {
+			s, what := c.Snapshot, going
+			if c.Keep {
+				what = "stays"
 			}
+			line := fmt.Sprintf("  %-8s  %-16s  %8s  %-8s  %s", short(s.ID), s.Time.Local().Format("2006-01-02 15:04"), size(s.Bytes), what, printable(whyKept(c)))
+			fmt.Fprintln(w, strings.TrimRight(line, " "))
 		}
-		line := fmt.Sprintf("  %-8s  %-16s  %8s  %-8s  %s", short(s.ID), s.Time.Local().Format("2006-01-02 15:04"), size(s.Bytes), what, printable(why))
-		fmt.Fprintln(w, strings.TrimRight(line, " "))
 	}
 	for _, s := range r.Shrunk {
-		fmt.Fprintf(w, "  ! %s held %s before and %s now: all snapshots from before stay.\n    If that is as it should be: --accept-shrunk %s\n",
-			printable(s.Phone), plural(s.Before.Files, "file", "files"), plural(s.After.Files, "file", "files"), printable(s.Phone))
+		fmt.Fprintf(w, "  ! %s held %s before and %s now: all its snapshots from before stay.\n"+
+			"    If that is as it should be, let them go as the others do: boxd vault prune --accept-shrunk %s\n", phoneName(s.After),
+			plural(s.Before.Files, "file", "files"), plural(s.After.Files, "file", "files"), printable(s.Phone))
 	}
 	freed := r.Freed - r.Written
 	switch {
@@ -162,6 +162,38 @@ func pruneText(w io.Writer, r vault.PruneReport, dry bool) {
 	if r.Kept > 0 {
 		fmt.Fprintf(w, "  ! %s cannot be read now and stayed as they are\n", plural(r.Kept, "pack", "packs"))
 	}
+}
+
+// byPhone parts choices, which are sorted so, by their phones.
+func byPhone(all []vault.Choice) [][]vault.Choice {
+	var parts [][]vault.Choice
+	for i, c := range all {
+		if i == 0 || all[i-1].Snapshot.Phone != c.Snapshot.Phone {
+			parts = append(parts, nil)
+		}
+		last := len(parts) - 1
+		parts[last] = append(parts[last], c)
+	}
+	return parts
+}
+
+// phoneName is what people call a snapshot's phone, and its ID.
+func phoneName(s vault.Snapshot) string {
+	switch {
+	case s.Phone == "":
+		return "the box's own state, and snapshots of other tools"
+	case s.Name == "" || strings.HasSuffix(s.Phone, s.Name):
+		return printable(s.Phone)
+	}
+	return printable(s.Name + " (" + s.Phone + ")")
+}
+
+// whyKept is one reason of perhaps several: the longest time that a snapshot stands for.
+func whyKept(c vault.Choice) string {
+	if len(c.Why) == 0 || strings.HasPrefix(c.Why[0], "one of the newest") {
+		return strings.Join(c.Why[:min(1, len(c.Why))], "")
+	}
+	return c.Why[len(c.Why)-1]
 }
 
 func firstOf(a, b string) string {

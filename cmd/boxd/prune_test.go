@@ -42,7 +42,7 @@ func TestPruneFreesRoom(t *testing.T) {
 	out, _ := must(t, exitOK, s.with("vault", "status", "--json")...)
 	before := decode[status](t, out).Health.Bytes
 	flags := []string{"vault", "prune", "--keep-last", "1", "--keep-daily", "1", "--keep-weekly", "0", "--keep-monthly", "0", "--keep-yearly", "0"}
-	if out, _ := must(t, exitOK, s.with(append(flags, "--dry-run")...)...); !strings.Contains(out, "3 snapshots would go") {
+	if out, _ := must(t, exitOK, s.with(append(flags, "--dry-run")...)...); !strings.Contains(out, "3 snapshots would go") || !strings.Contains(out, phone+": 4 snapshots, 3 of them would go\n") {
 		t.Error(out)
 	}
 	out, _ = must(t, exitOK, s.with(append(flags, "--json")...)...)
@@ -73,4 +73,19 @@ func TestPruneFreesRoom(t *testing.T) {
 		t.Error(out)
 	}
 	must(t, exitUsage, s.with("vault", "prune", "--keep-last=-1")...)
+
+	// box.toml in the state folder says what stays where no flag does.
+	state := filepath.Join(s.dir, "state")
+	if err := os.MkdirAll(state, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, filepath.Join(state, configName), []byte("[retention]\nlast = 1\ndaily = 0\nweekly = 0\nmonthly = 0\nyearly = 0\n"), time.Now())
+	night(6, 3)
+	if out, _ := must(t, exitOK, s.with("vault", "prune", "--state", state)...); !strings.Contains(out, "1 snapshot removed") {
+		t.Error(out)
+	}
+	night(7, 3)
+	if out, _ := must(t, exitOK, s.with("vault", "prune", "--state", state, "--keep-last", "9")...); !strings.Contains(out, "all of them stay") {
+		t.Error(out)
+	}
 }
