@@ -2,7 +2,6 @@ package array
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -113,7 +112,7 @@ func (a *Array) removeDrive(ctx context.Context, id string) error {
 	}
 	if others := slices.DeleteFunc(a.writers(), func(m *member) bool { return m.ID == id }); len(others) == 0 {
 		a.mu.Unlock()
-		return errors.New("it is the only one present; attach another first")
+		return fmt.Errorf("it is the only one present; attach another first: %w", storage.ErrUnavailable)
 	}
 	d.removed = true
 	a.setDrive(id, d)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -25,6 +26,7 @@ func FuzzPackHeader(f *testing.F) {
 	f.Add(appendHeader(nil, blobs), int64(150))
 	f.Add([]byte{4}, int64(0))
 	f.Add(bytes.Repeat([]byte{0xff}, 41), int64(1<<40))
+	seedPacks(f, func(p []byte, size int64) { f.Add(p, size) }, nil)
 	f.Fuzz(func(t *testing.T, p []byte, size int64) {
 		blobs, err := parseHeader(p, size)
 		if !damagedOrNil(t, err) {
@@ -48,6 +50,7 @@ func FuzzIndex(f *testing.F) {
 	f.Add([]byte(`{"supersedes":["x"],"packs":null}`))
 	f.Add([]byte(`{"packs":[{"id":"00","blobs":[{"offset":4294967295,"length":4294967295}]}]}`))
 	f.Add([]byte(`{"packs":[` + strings.Repeat("[", 20000)))
+	seedDocuments(f, "index")
 	f.Fuzz(func(t *testing.T, p []byte) {
 		var list []indexedPack
 		err := parseIndex(p, func(id hash, blobs []packedBlob) { list = append(list, indexedPack{id, slices.Clone(blobs)}) })
@@ -78,6 +81,7 @@ func FuzzTree(f *testing.F) {
 	f.Add([]byte(`{"nodes":[{"name":"l","type":"symlink","mode":134218239,"linktarget":"x","linktarget_raw":"/w==","content":null}]}`))
 	f.Add([]byte(`{"nodes":[{"name":"..","type":"dir","subtree":"` + strings.Repeat("0", 64) + `"}]}`))
 	f.Add([]byte(`{"nodes":[{"name":"a\\x2fb","type":"file","size":18446744073709551615,"content":[]}]}`))
+	seedPacks(f, nil, func(p []byte) { f.Add(p) })
 	f.Fuzz(func(t *testing.T, p []byte) {
 		var list, slow []node
 		err := parseTree(p, func(n node) error { list = append(list, n); return nil })
@@ -136,25 +140,76 @@ func FuzzSnapshot(f *testing.F) {
 	}
 	f.Add(doc)
 	f.Add([]byte(`{"tree":"` + strings.Repeat("0", 64) + `","tags":["gen:99999999999999999999"]}`))
+	seedDocuments(f, "snapshots")
 	f.Fuzz(func(t *testing.T, p []byte) {
-		if s, err := parseSnapshot("id", p); damagedOrNil(t, err) && (s.Files < 0 || s.Bytes < 0) {
+		s, err := parseSnapshot("id", p)
+		if !damagedOrNil(t, err) {
+			return
+		}
+		if s.Files < 0 || s.Bytes < 0 || s.Generation > math.MaxInt64 {
 			t.Errorf("%+v", s)
 		}
+		// What stock restic's rewrite and ours write of it again says the same.
+		var file snapshotFile
+		if err := json.Unmarshal(p, &file); err != nil {
+			t.Fatal(err)
+		}
+		q, err := json.Marshal(file)
+		if err != nil {
+			return // a date that JSON cannot hold
+		}
+		again, err := parseSnapshot("id", q)
+		if err != nil || !s.Time.Equal(again.Time) {
+			t.Fatalf("%s is written as %s: %v", p, q, err)
+		}
+		s.Time, again.Time = time.Time{}, time.Time{}
+		if a, b := sayAll(s), sayAll(again); a != b {
+			t.Errorf("%s\nbecame\n%s", a, b)
+		}
 	})
+}
+
+// sayAll is a snapshot with all that it points to.
+func sayAll(s Snapshot) string {
+	var o Outcome
+	if s.Outcome != nil {
+		o = *s.Outcome
+		if len(o.Problems) == 0 {
+			o.Problems = nil
+		}
+	}
+	had := s.Outcome != nil
+	s.Outcome = nil
+	return fmt.Sprintf("%+v %v %+v", s, had, o)
 }
 
 func FuzzResume(f *testing.F) {
 	f.Add([]byte(`{"phone":"mtp:1","files":[{"name":"a\\xff","size":5,"mtime":"2024-05-01T10:00:00Z","content":["` + strings.Repeat("0", 64) + `"]}]}`))
 	f.Add([]byte(`{"files":[{"size":-1}]}`))
+	seedDocuments(f, "resume")
 	f.Fuzz(func(t *testing.T, p []byte) {
 		r, err := parseResume(p)
 		if !damagedOrNil(t, err) {
 			return
 		}
+		w := resumeRecord{Phone: quote(r.Phone)}
 		for _, file := range r.Files {
 			if file.Size < 0 {
 				t.Errorf("%+v", file)
 			}
+			file.Name = quote(file.Name)
+			w.Files = append(w.Files, file)
+		}
+		q, err := json.Marshal(w)
+		if err != nil {
+			return // a date that JSON cannot hold
+		}
+		again, err := parseResume(q)
+		same := func(a, b resumeFile) bool {
+			return a.Name == b.Name && a.Size == b.Size && a.ModTime.Equal(b.ModTime) && slices.Equal(a.Content, b.Content)
+		}
+		if err != nil || again.Phone != r.Phone || !slices.EqualFunc(r.Files, again.Files, same) {
+			t.Errorf("%+v became %+v (%v)", r, again, err)
 		}
 	})
 }
@@ -162,12 +217,31 @@ func FuzzResume(f *testing.F) {
 func FuzzConfigAndKey(f *testing.F) {
 	f.Add([]byte(`{"version":2,"id":"` + strings.Repeat("0", 64) + `","chunker_polynomial":"25b468838dcb75"}`))
 	f.Add([]byte(`{"kdf":"scrypt","N":1024,"r":8,"p":1,"salt":"","data":""}`))
+	f.Add([]byte(`{"kdf":"scrypt","N":9223372036854775807,"r":9223372036854775807,"p":2}`))
+	seedKeys(f)
 	f.Fuzz(func(t *testing.T, p []byte) {
-		if c, err := parseConfig(p); damagedOrNil(t, err) && (c.Version < 1 || c.Version > 2) {
-			t.Errorf("%+v", c)
+		if c, err := parseConfig(p); damagedOrNil(t, err) {
+			q, err := json.Marshal(c)
+			if again, perr := parseConfig(q); err != nil || perr != nil || again != c || c.Version < 1 || c.Version > 2 {
+				t.Errorf("%+v became %+v (%v, %v)", c, again, err, perr)
+			}
 		}
-		if k, err := parseKeyFile(p); damagedOrNil(t, err) && 128*int64(k.N)*int64(k.R) > maxScryptM {
+		k, err := parseKeyFile(p)
+		if !damagedOrNil(t, err) {
+			return
+		}
+		// What scrypt would cost, in bytes and in blocks to mix.
+		if cost := 128 * float64(k.N) * float64(k.R); cost > maxScryptM || cost*float64(k.P) > 2*maxScryptM {
 			t.Errorf("%+v", k)
+		}
+		q, err := json.Marshal(k)
+		if err != nil {
+			return // a date that JSON cannot hold
+		}
+		again, err := parseKeyFile(q)
+		if err != nil || again.N != k.N || again.R != k.R || again.P != k.P || !bytes.Equal(again.Salt, k.Salt) || !bytes.Equal(again.Data, k.Data) ||
+			!again.Created.Equal(k.Created) || again.Username != k.Username || again.Hostname != k.Hostname {
+			t.Errorf("%+v became %+v (%v)", k, again, err)
 		}
 	})
 }
@@ -214,10 +288,15 @@ func FuzzDocument(f *testing.F) {
 
 func FuzzRemoved(f *testing.F) {
 	f.Add([]byte(`{"key":"` + strings.Repeat("0a", 32) + `","away":["x"]}`))
+	seedDocuments(f, "removed")
 	f.Fuzz(func(t *testing.T, p []byte) {
 		r, err := parseRemoved(p)
-		if damagedOrNil(t, err) && len(r.Key) != 64 {
-			t.Errorf("key %q", r.Key)
+		if !damagedOrNil(t, err) {
+			return
+		}
+		q, err := json.Marshal(r)
+		if again, perr := parseRemoved(q); err != nil || perr != nil || again.Key != r.Key || len(r.Key) != 64 || !slices.Equal(again.Away, r.Away) {
+			t.Errorf("%+v became %+v (%v, %v)", r, again, err, perr)
 		}
 	})
 }
