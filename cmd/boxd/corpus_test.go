@@ -175,7 +175,7 @@ func diskSums(t *testing.T, dir string) map[string]string {
 }
 
 // unzip puts a corpus into a new folder and returns it as a site with its note.
-func unzip(t *testing.T, file string) (site, corpusNote) {
+func unzip(t testing.TB, file string) (site, corpusNote) {
 	t.Helper()
 	dir := t.TempDir()
 	z, err := zip.OpenReader(file)

@@ -1,10 +1,14 @@
 package array
 
 import (
+	"archive/zip"
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
+	"io/fs"
+	"path/filepath"
 	"reflect"
+	"strings"
 	"testing"
 )
 
@@ -81,6 +85,9 @@ func FuzzSegment(f *testing.F) {
 	f.Add(b, true)
 	f.Add(b[:headerLen], false)
 	f.Add([]byte(segmentMagic), false)
+	for _, p := range oldFiles(f, func(name string) bool { return strings.HasPrefix(name, "drive0/ledger/") }) {
+		f.Add(p, false)
+	}
 	f.Fuzz(func(t *testing.T, b []byte, seal bool) {
 		if seal {
 			b = resum(b)
@@ -107,8 +114,12 @@ func resum(b []byte) []byte {
 	if len(b) < headerLen {
 		return b
 	}
+	return sealed(b, len(b)-headerLen-min(20, len(b)-headerLen))
+}
+
+// sealed makes a segment's lengths and checksums right for facts of that length.
+func sealed(b []byte, facts int) []byte {
 	b = bytes.Clone(b)
-	facts := len(b) - headerLen - min(20, len(b)-headerLen)
 	le := binary.LittleEndian
 	le.PutUint32(b[56:], uint32(facts))
 	le.PutUint32(b[60:], uint32(len(b)-headerLen-facts))
@@ -122,6 +133,7 @@ func FuzzSegmentID(f *testing.F) {
 	f.Add(segmentID{counter: 1 << 40, session: [16]byte{255}}.String())
 	f.Add(segmentID{folded: true}.String())
 	f.Add("00000000000g-")
+	f.Add("000000000081-4b7d1c2f0a9e8d7c6b5a493827160504-f")
 	f.Fuzz(func(t *testing.T, s string) {
 		if id, ok := parseSegmentID(s); ok && id.String() != s {
 			t.Errorf("%q came back as %q", s, id)
@@ -149,4 +161,37 @@ func TestSeal(t *testing.T) {
 			t.Errorf("%s: %v, %s", name, ok, s)
 		}
 	}
+}
+
+// oldFiles gives the files of the drives in cmd/boxd's corpora whose names which chooses: segments that were really written.
+func oldFiles(f *testing.F, which func(name string) bool) [][]byte {
+	f.Helper()
+	files, err := filepath.Glob("../../cmd/boxd/testdata/vaults/*/*.zip")
+	if err != nil {
+		f.Fatal(err)
+	}
+	var list [][]byte
+	for _, file := range files {
+		z, err := zip.OpenReader(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		for _, e := range z.File {
+			if !which(e.Name) {
+				continue
+			}
+			p, err := fs.ReadFile(z, e.Name)
+			if err != nil {
+				f.Fatal(err)
+			}
+			list = append(list, p)
+		}
+		if err := z.Close(); err != nil {
+			f.Fatal(err)
+		}
+	}
+	if len(list) == 0 {
+		f.Fatal("no corpus has any")
+	}
+	return list
 }

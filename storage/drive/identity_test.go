@@ -1,9 +1,12 @@
 package drive
 
 import (
+	"archive/zip"
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -19,6 +22,12 @@ func FuzzParseIdentity(f *testing.F) {
 	f.Add([]byte(`{"format":1,"vault":"","drive":"","createdBy":"boxd","check":"00000000"}`))
 	f.Add([]byte(`{"format":99999999999999999999}`))
 	f.Add([]byte(`[`))
+	for _, p := range oldFiles(f, func(name string) bool { return strings.HasSuffix(name, "/"+identityName) }) {
+		if _, err := parseIdentity(p); err != nil {
+			f.Errorf("%s: %v", p, err)
+		}
+		f.Add(p)
+	}
 	f.Fuzz(func(t *testing.T, p []byte) {
 		i, err := parseIdentity(p)
 		if err != nil {
@@ -68,4 +77,37 @@ func TestClassify(t *testing.T) {
 			t.Errorf("%v gives %v; want %v", errno, err, want)
 		}
 	}
+}
+
+// oldFiles gives the files of the drives in cmd/boxd's corpora whose names which chooses: identities that were really written.
+func oldFiles(f *testing.F, which func(name string) bool) [][]byte {
+	f.Helper()
+	files, err := filepath.Glob("../../cmd/boxd/testdata/vaults/*/*.zip")
+	if err != nil {
+		f.Fatal(err)
+	}
+	var list [][]byte
+	for _, file := range files {
+		z, err := zip.OpenReader(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		for _, e := range z.File {
+			if !which(e.Name) {
+				continue
+			}
+			p, err := fs.ReadFile(z, e.Name)
+			if err != nil {
+				f.Fatal(err)
+			}
+			list = append(list, p)
+		}
+		if err := z.Close(); err != nil {
+			f.Fatal(err)
+		}
+	}
+	if len(list) == 0 {
+		f.Fatal("no corpus has any")
+	}
+	return list
 }

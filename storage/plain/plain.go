@@ -161,6 +161,12 @@ func readIdentity(root *os.Root) (identity, error) {
 	if err := errors.Join(err, f.Close()); err != nil {
 		return id, err
 	}
+	return parseIdentity(p)
+}
+
+// parseIdentity reads phone-backup-plain.json. Every error is ErrNotPlain.
+func parseIdentity(p []byte) (identity, error) {
+	var id identity
 	if err := json.Unmarshal(p, &id); err != nil || id.Role != "plain" || id.Vault == "" {
 		return id, fmt.Errorf("%w: its %s is damaged", ErrNotPlain, identityName)
 	}

@@ -1,6 +1,8 @@
 package plain
 
 import (
+	"archive/zip"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -328,6 +330,9 @@ func TestTwoPhonesOfOneName(t *testing.T) {
 
 func FuzzReadList(f *testing.F) {
 	f.Add([]byte(`{"from":"YQ==","as":"a","size":1,"mtime":5,"version":"v","sum":"00"}` + "\n\n{torn"))
+	for _, p := range oldFiles(f, func(name string) bool { return strings.HasPrefix(name, "plain/"+listsDir+"/") }) {
+		f.Add(p)
+	}
 	f.Fuzz(func(t *testing.T, p []byte) {
 		list, err := readList(strings.NewReader(string(p)))
 		if err != nil {
@@ -336,6 +341,30 @@ func FuzzReadList(f *testing.F) {
 		again, err := readList(strings.NewReader(string(encodeList(list))))
 		if err != nil || !sameList(list, again) {
 			t.Errorf("%v became %v (%v)", list, again, err)
+		}
+	})
+}
+
+func FuzzIdentity(f *testing.F) {
+	f.Add([]byte(`{"format":1,"role":"plain","vault":"v"}`))
+	f.Add([]byte(`{"format":2,"role":"plain","vault":"v"}`))
+	for _, p := range oldFiles(f, func(name string) bool { return name == "plain/"+identityName }) {
+		if _, err := parseIdentity(p); err != nil {
+			f.Errorf("%s: %v", p, err)
+		}
+		f.Add(p)
+	}
+	f.Fuzz(func(t *testing.T, p []byte) {
+		id, err := parseIdentity(p)
+		if err != nil {
+			if !errors.Is(err, ErrNotPlain) {
+				t.Errorf("an error of no kind: %v", err)
+			}
+			return
+		}
+		q, err := json.Marshal(id)
+		if again, perr := parseIdentity(q); err != nil || perr != nil || again != id || id.Format != format {
+			t.Errorf("%+v became %+v (%v, %v)", id, again, err, perr)
 		}
 	})
 }
@@ -368,4 +397,37 @@ func TestTooLargeForFAT(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	want(t, dir, map[string]string{"Pixel 8/a.jpg": "small", "Pixel 8/z.jpg": "just fit"})
+}
+
+// oldFiles gives the files of the drives in cmd/boxd's corpora whose names which chooses: lists and identities that were really written.
+func oldFiles(f *testing.F, which func(name string) bool) [][]byte {
+	f.Helper()
+	files, err := filepath.Glob("../../cmd/boxd/testdata/vaults/*/*.zip")
+	if err != nil {
+		f.Fatal(err)
+	}
+	var list [][]byte
+	for _, file := range files {
+		z, err := zip.OpenReader(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		for _, e := range z.File {
+			if !which(e.Name) {
+				continue
+			}
+			p, err := fs.ReadFile(z, e.Name)
+			if err != nil {
+				f.Fatal(err)
+			}
+			list = append(list, p)
+		}
+		if err := z.Close(); err != nil {
+			f.Fatal(err)
+		}
+	}
+	if len(list) == 0 {
+		f.Fatal("no corpus has any")
+	}
+	return list
 }
