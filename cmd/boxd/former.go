@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 
@@ -68,14 +69,18 @@ func (r *rack) noteOver(ctx context.Context) error {
 
 // leftDrive says what a drive is that was away.
 func leftDrive(d vault.LeftDrive) string {
-	return "drive " + d.Label + " did not come along when the vault got a new key, and holds everything under the old words still: " +
-		"attach it with the others and run boxd vault rekey again, with the old key file and the new; or destroy it"
+	return "drive " + d.Label + " holds the vault from before the rekey still, under the old words: " +
+		"attach it with the others and run boxd vault rekey again, or destroy it"
 }
 
 // isFormer reports whether this vault took the place of the one with an ID.
 func (r *rack) isFormer(ctx context.Context, id string) (bool, error) {
 	formers, err := r.vault.Formers(ctx)
-	return slices.ContainsFunc(formers, func(f vault.Former) bool { return f.Vault == id }), err
+	return isFormer(formers, id), err
+}
+
+func isFormer(formers []vault.Former, id string) bool {
+	return slices.ContainsFunc(formers, func(f vault.Former) bool { return f.Vault == id })
 }
 
 // keepFormerKey keeps a working key of before in a state folder, under a name of its own: it may open drives that are away.
@@ -124,4 +129,26 @@ func replaceCardKey(state, password string) error {
 		return err
 	}
 	return putStateFile(state, cardKeyName, []byte(password+"\n"))
+}
+
+// noteSuffix is what the note beside an old key file is called after it.
+const noteSuffix = ".opens-nothing.txt"
+
+// noteOldKey leaves a note beside the old key file, "" if there is none. The file itself stays: drives that were away may need
+// it once more.
+func noteOldKey(keyFile, newFile, command, vaultID string) error {
+	if keyFile == "" {
+		return nil
+	}
+	f, err := os.OpenFile(keyFile+noteSuffix, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("a note beside the old key file: %w", reason(err))
+	}
+	_, err = fmt.Fprintf(f, "The key in %s opened the vault %s. Then %s gave the drives another,\nwhich is in %s. This one opens nothing on them any more.\n\n"+
+		"It still opens copies of the drives from before, and drives that were away: keep it until boxd vault status\nnames none of those any more, then delete it.\n",
+		filepath.Base(keyFile), short(vaultID), command, newFile)
+	return errors.Join(err, f.Close())
 }

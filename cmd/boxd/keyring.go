@@ -27,6 +27,8 @@ type keyResult struct {
 	KeyFile  string   `json:"key_file,omitempty"`
 	Words    string   `json:"words,omitempty"`     // new ones, shown this once
 	HeldKeys []string `json:"held_keys,omitempty"` // drives that hold a removed key still, in words
+
+	vault string // its ID
 }
 
 func keyAddCommand(flags *pflag.FlagSet) action {
@@ -265,7 +267,7 @@ func (f *vaultFlags) rotate(ctx context.Context, c *call, path string) error {
 	if err := f.dropOld(ctx, &res); err != nil {
 		return keyringError(err)
 	}
-	stateErr := c.replaceOldKey(old, words)
+	stateErr := errors.Join(c.replaceOldKey(old, words), noteOldKey(f.keyFile, path, "boxd key rotate", res.vault))
 	err = c.print(res, func(w io.Writer) {
 		fmt.Fprintf(w, "the vault has new words (key %s); the old ones open nothing any more\n", short(res.Added))
 		res.showWords(w)
@@ -342,7 +344,7 @@ func (f *vaultFlags) dropOld(ctx context.Context, res *keyResult) (err error) {
 			return err
 		}
 	}
-	res.Added = r.vault.KeyID()
+	res.Added, res.vault = r.vault.KeyID(), r.vault.ID()
 	res.HeldKeys, err = r.heldNow(ctx)
 	return err
 }

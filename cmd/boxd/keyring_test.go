@@ -88,7 +88,12 @@ func TestKeyRotate(t *testing.T) {
 	if res.KeyFile != s.key+".new" || readFile(t, res.KeyFile) != res.Words+"\n" || readFile(t, s.key) != old {
 		t.Errorf("rotated: %+v", res)
 	}
-	must(t, exitFailed, s.with("key", "check")...)
+	if _, errs := must(t, exitFailed, s.with("key", "check")...); !strings.Contains(errs, s.key+".opens-nothing.txt tells where it is") {
+		t.Errorf("with the old key file it says %s", errs)
+	}
+	if note := readFile(t, s.key+".opens-nothing.txt"); !strings.Contains(note, "boxd key rotate") || !strings.Contains(note, res.KeyFile) {
+		t.Errorf("the note says %s", note)
+	}
 	must(t, exitOK, s.with("key", "rotate")...) // again: nothing is left to do
 	rotated := s
 	rotated.key = res.KeyFile

@@ -213,7 +213,7 @@ func (f *vaultFlags) open(ctx context.Context, a access) (*rack, error) {
 	hint := f.keyHint()
 	r.vault, err = vault.Open(ctx, r.array, password, vault.Options{ReadOnly: a == reading, KeyHint: hint, Cache: f.cacheDir()})
 	if err != nil {
-		return nil, errors.Join(keyError(err), r.close())
+		return nil, errors.Join(f.keyError(err), r.close())
 	}
 	if id := r.vault.KeyID(); id != hint {
 		f.rememberKey(id)
@@ -265,6 +265,16 @@ func (f *vaultFlags) rememberKey(id string) {
 	if dir := f.stateDir(); dir != "" {
 		_ = putStateFile(dir, hintName, []byte(id+"\n"))
 	}
+}
+
+// keyError is keyError of the key file that the flags name: beside one that was replaced lies a note.
+func (f *vaultFlags) keyError(err error) error {
+	if note := f.keyFile + noteSuffix; f.keyFile != "" && errors.Is(err, vault.ErrWrongKey) {
+		if _, serr := os.Lstat(note); serr == nil {
+			return hintError{err, "wrong-key", "these drives have a newer key: " + note + " tells where it is"}
+		}
+	}
+	return keyError(err)
 }
 
 // keyError adds what to do about a key that does not fit.

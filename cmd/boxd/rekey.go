@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -48,12 +49,14 @@ type rekeying struct {
 	leaveOut, abandon bool
 	step              func(what string) error // tests cut the power there; nil otherwise
 
+	dirs   []string // the drives' folders
 	oldKey string
 	old    *rack          // the drives that hold the old vault
 	over   []*drive.Drive // those that went over to the new one in an earlier run
 	next   []*drive.Drive // those of the new vault inside the old ones
 	begun  bool           // an earlier run made some of the drives inside
 	joined bool           // the new vault is on other drives already
+	said   bool           // its words were shown
 	nu     *rack          // the new vault, on over and next
 	words  string
 	res    rekeyResult
@@ -67,6 +70,7 @@ type rekeyResult struct {
 	Snapshots int               `json:"snapshots"`       // of the new vault, those of the box's own state not counted
 	Bytes     int64             `json:"bytes"`           // sealed anew in this run
 	Drives    []string          `json:"drives"`          // that went over in this run
+	Joined    bool              `json:"joined"`          // they came to a vault that was made in an earlier run
 	Left      []vault.LeftDrive `json:"left"`            // that were away and hold the old vault
 	LeftOut   []string          `json:"left_out"`        // snapshots that could not be read whole, with the reason
 	OtherKeys int               `json:"other_keys"`      // further keys of the old vault, which the new one does not have
@@ -224,7 +228,7 @@ func (k *rekeying) goOver(context.Context) error {
 func (k *rekeying) reopen(ctx context.Context) (err error) {
 	r := &rack{}
 	k.nu = r
-	for _, dir := range k.f.drives {
+	for _, dir := range k.dirs {
 		if slices.Contains(k.res.unmarked, dir) {
 			continue
 		}
@@ -245,9 +249,12 @@ func (k *rekeying) reopen(ctx context.Context) (err error) {
 
 // after does what comes once the new vault is the one that counts, and tells how it went.
 func (k *rekeying) after(ctx context.Context) error {
-	k.res.Vault, k.res.KeyFile, k.res.Words = k.nu.vault.ID(), k.path, k.words
+	k.res.Vault, k.res.KeyFile, k.res.Joined = k.nu.vault.ID(), k.path, k.said
+	if !k.said {
+		k.res.Words = k.words
+	}
 	spreadErr := k.spread(ctx) // said after the words
-	if err := errors.Join(k.carryState(), k.noteOldKey()); err != nil {
+	if err := errors.Join(k.carryState(), noteOldKey(k.f.keyFile, k.path, "boxd vault rekey", k.res.Former)); err != nil {
 		fmt.Fprintf(k.c.err, "note: %s\n", printable(err.Error()))
 	}
 	if err := errors.Join(k.c.print(k.res, k.res.text), spreadErr); err != nil {
@@ -278,7 +285,12 @@ func (k *rekeying) spread(ctx context.Context) error {
 }
 
 func (res rekeyResult) text(w io.Writer) {
-	fmt.Fprintf(w, "everything was sealed anew: %s, %s; the vault has a new key and new words\n", plural(res.Snapshots, "snapshot", "snapshots"), size(res.Bytes))
+	if res.Joined {
+		fmt.Fprintf(w, "%s came over to the new vault, which has %s; %s was only there, and is copied\n",
+			printable(strings.Join(res.Drives, ", ")), plural(res.Snapshots, "snapshot", "snapshots"), size(res.Bytes))
+	} else {
+		fmt.Fprintf(w, "everything was sealed anew: %s, %s; the vault has a new key and new words\n", plural(res.Snapshots, "snapshot", "snapshots"), size(res.Bytes))
+	}
 	keyResult{Words: res.Words, KeyFile: res.KeyFile}.showWords(w)
 	fmt.Fprint(w, "\nThe old words open nothing on these drives any more. Old sheets, key sticks and key files are of no use now:\nmake new ones with boxd key stick.\n")
 	if res.OtherKeys > 0 {

@@ -7,9 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 
 	"phonebackupbox/storage"
@@ -21,8 +19,11 @@ import (
 // open opens the drives and finds out which of them hold the old vault. done: none does, and the new words open what is there.
 func (k *rekeying) open(ctx context.Context) (done bool, err error) {
 	k.old = &rack{}
+	if k.dirs, err = resolveDrives(k.f.drives); err != nil {
+		return false, err
+	}
 	var groups [][]*drive.Drive // by vault
-	for _, dir := range k.f.drives {
+	for _, dir := range k.dirs {
 		d, err := drive.Open(dir, drive.Options{Step: k.step})
 		if err != nil {
 			return false, driveError(dir, err)
@@ -183,11 +184,13 @@ func (k *rekeying) related(ctx context.Context) error {
 	}
 	a, v, err := openVault(ctx, k.over, words)
 	if err == nil {
-		former := false
-		former, err = (&rack{vault: v}).isFormer(ctx, k.old.vault.ID())
-		if err = errors.Join(err, v.Close(), a.Close()); err == nil && !former {
+		var formers []vault.Former
+		formers, err = v.Formers(ctx)
+		if err = errors.Join(err, v.Close(), a.Close()); err == nil && !isFormer(formers, k.old.vault.ID()) {
 			err = vault.ErrWrongKey
 		}
+		// A run that was cut before it noted this was cut before it showed the words.
+		k.said = !slices.ContainsFunc(k.over, func(d *drive.Drive) bool { return !isOver(formers, d.ID()) })
 	}
 	if errors.Is(err, vault.ErrWrongKey) {
 		err = hintError{fmt.Errorf("%s and %s belong to two vaults, and %s does not hold the words that a rekey made", k.old.drives[0].Dir(), k.over[0].Dir(), printable(k.path)), "foreign",
@@ -476,24 +479,6 @@ func (k *rekeying) carryState() error {
 		return err
 	}
 	return k.c.replaceOldKey(k.oldKey, k.words)
-}
-
-// noteOldKey leaves a note beside the old key file. The file itself stays: drives that were away need it once more.
-func (k *rekeying) noteOldKey() error {
-	if k.f.keyFile == "" {
-		return nil
-	}
-	f, err := os.OpenFile(k.f.keyFile+".opens-nothing.txt", os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if errors.Is(err, fs.ErrExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("a note beside the old key file: %w", reason(err))
-	}
-	_, err = fmt.Fprintf(f, "The key in %s opened the vault %s. boxd vault rekey gave the drives a new key,\nwhich is in %s. This one opens nothing on them any more.\n\n"+
-		"It still opens copies of the drives from before, and drives that were away: keep it until boxd vault status\nnames none of those any more, then delete it.\n",
-		filepath.Base(k.f.keyFile), short(k.res.Former), k.path)
-	return errors.Join(err, f.Close())
 }
 
 // close lets go of whatever is open.

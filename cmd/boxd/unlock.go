@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -92,7 +91,7 @@ func takeState(ctx context.Context, c *call, r *rack, password string) error {
 	if err != nil {
 		return err
 	}
-	former := slices.ContainsFunc(formers, func(f vault.Former) bool { return f.Vault == home })
+	former := isFormer(formers, home)
 	if !former && home != "" && home != r.vault.ID() {
 		return errors.Join(err, hintError{fmt.Errorf("the state in %s is that of another vault", printable(c.state)), "state", "name an empty folder"})
 	}
