@@ -2,6 +2,7 @@ package array_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -62,13 +63,9 @@ func (r *rig) reopen(nos ...int) *array.Array {
 // pack makes bytes that depend on seed only.
 func pack(size int, seed uint64) []byte {
 	p := make([]byte, size)
-	rng := rand.New(rand.NewPCG(seed, 1))
-	for i := 0; i < size; i += 8 {
-		v := rng.Uint64()
-		for j := i; j < min(i+8, size); j++ {
-			p[j] = byte(v >> (8 * (j - i)))
-		}
-	}
+	var key [32]byte
+	binary.LittleEndian.PutUint64(key[:], seed)
+	rand.NewChaCha8(key).Read(p) // never fails (math/rand/v2)
 	return p
 }
 
@@ -118,6 +115,28 @@ func TestCheck(t *testing.T) {
 					}
 				}
 			})
+		}
+	}
+}
+
+// An array keeps the rules too where a drive travels, and over remotes in the place of drives.
+func TestCheckOtherMembers(t *testing.T) {
+	for n := 2; n <= 4; n++ {
+		r := newRig(t, 2, n, 1)
+		travel(t, r.a, n-1, true)
+		if err := storage.Check(t.Context(), r.a); err != nil {
+			t.Errorf("%d drives, one of which travels: %v", n, err)
+		}
+		var clouds []array.Member
+		for i := range n {
+			clouds = append(clouds, array.Member{ID: fmt.Sprint("cloud-", i), Store: vdrive.NewCloud(uint64(i))})
+		}
+		a, err := array.Create(t.Context(), clouds, array.Options{Survive: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := storage.Check(t.Context(), a); err != nil {
+			t.Errorf("%d remotes: %v", n, err)
 		}
 	}
 }

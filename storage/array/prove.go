@@ -82,7 +82,9 @@ func (ld *loader) torn(ctx context.Context, f *ledgerFile, s *segment) (bool, er
 		return false, nil
 	}
 	good := make(map[int]bool) // facts by their order
-	for _, h := range f.holders {
+	holders := slices.Clone(f.holders)
+	sortPrompt(holders)
+	for _, h := range holders {
 		data, err := readWhole(ctx, h, f.id.String())
 		switch {
 		case err == nil:
