@@ -146,22 +146,49 @@ func setOrDelete[K comparable](m map[K]uint32, k K, v uint32) {
 
 // names returns the blobs with a prefix, sorted.
 func (x *index) names(prefix string) []string {
-	var names []string
+	return slices.Collect(x.list(prefix))
+}
+
+// list takes down the blobs with a prefix and returns their names, sorted. They are spelled out as they are asked for: a
+// hundred thousand packs take 3 MB so and not 10. What happens to the index meanwhile does not matter.
+func (x *index) list(prefix string) iter.Seq[string] {
+	var sealed []sealedName
 	for s := range x.sealed {
-		if dir := sealedDirs[s.dir]; !strings.HasPrefix(dir, prefix) && !strings.HasPrefix(prefix, dir) {
-			continue // without spelling the name out
-		}
-		if name := s.String(); strings.HasPrefix(name, prefix) {
-			names = append(names, name)
+		dir := sealedDirs[s.dir]
+		if strings.HasPrefix(dir, prefix) || strings.HasPrefix(prefix, dir) && strings.HasPrefix(s.String(), prefix) {
+			sealed = append(sealed, s)
 		}
 	}
+	slices.SortFunc(sealed, func(a, b sealedName) int {
+		return cmp.Or(strings.Compare(sealedDirs[a.dir], sealedDirs[b.dir]), bytes.Compare(a.hash[:], b.hash[:]))
+	})
+	var other []string
 	for name := range x.other {
 		if strings.HasPrefix(name, prefix) {
-			names = append(names, name)
+			other = append(other, name)
 		}
 	}
-	slices.Sort(names)
-	return names
+	slices.Sort(other)
+	return func(yield func(string) bool) {
+		rest := other
+		for _, s := range sealed {
+			name := s.String()
+			for len(rest) > 0 && rest[0] < name {
+				if !yield(rest[0]) {
+					return
+				}
+				rest = rest[1:]
+			}
+			if !yield(name) {
+				return
+			}
+		}
+		for _, name := range rest {
+			if !yield(name) {
+				return
+			}
+		}
+	}
 }
 
 // all yields the blobs with the numbers of their first entries, in no order.

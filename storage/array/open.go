@@ -381,10 +381,10 @@ func (a *Array) unknown() error {
 func (a *Array) List(ctx context.Context, prefix string) iter.Seq2[storage.Info, error] {
 	return func(yield func(storage.Info, error) bool) {
 		a.mu.RLock()
-		names := a.led.idx.names(prefix)
+		names := a.led.idx.list(prefix)
 		incomplete := a.led.incomplete
 		a.mu.RUnlock()
-		for _, name := range names {
+		for name := range names {
 			if err := ctx.Err(); err != nil {
 				yield(storage.Info{}, err)
 				return

@@ -526,3 +526,52 @@ func TestKeepAsksForTheChunks(t *testing.T) {
 	}
 	sameFiles(t, fsys, files) // while the pack is still away
 }
+
+// TestTreeForgetsFolders keeps every file of a phone as an unchanged backup does: what is in memory does not grow with it.
+func TestTreeForgetsFolders(t *testing.T) {
+	m := newMapStore()
+	v, words := newVault(t, m)
+	const folders, files = 40, 25
+	name := func(d, f int) string { return fmt.Sprintf("DCIM/d%02d/f%02d", d, f) }
+	at := func(d, f int) time.Time { return time.Unix(int64(1000*d+f), 0) }
+	tree, err := v.Begin(t.Context(), pixel)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for d := range folders {
+		for f := range files {
+			if err := tree.Create(name(d, f), 4, at(d, f), strings.NewReader(fmt.Sprintf("%04d", 100*d+f))); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	first, err := tree.Commit(t.Context(), Outcome{Complete: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v = openVault(t, m, words)
+	v.pace.held = 200
+	if tree, err = v.Begin(t.Context(), pixel); err != nil {
+		t.Fatal(err)
+	}
+	most := 0
+	for d := range folders {
+		for f := range files {
+			if err := tree.Keep(name(d, f), 4, at(d, f)); err != nil {
+				t.Fatal(err)
+			}
+			most = max(most, tree.open.held)
+		}
+	}
+	if limit := v.pace.held + v.pace.stay*files; most > limit {
+		t.Errorf("%d entries in memory, want at most %d", most, limit)
+	}
+	reads := m.getOps
+	second, err := tree.Commit(t.Context(), Outcome{Complete: true})
+	if err != nil || second.tree != first.tree || second.Files != folders*files || second.Bytes != first.Bytes {
+		t.Errorf("the same files are %+v, %v; they were %+v", second, err, first)
+	}
+	if n := m.getOps - reads; n > 3 {
+		t.Errorf("Commit read %d times, though the run had read every folder", n)
+	}
+}

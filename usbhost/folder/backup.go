@@ -39,13 +39,13 @@ func (p *Phone) backup(ctx context.Context, into usbhost.Tree, tally *usbhost.Ta
 			g.Go(func() error { return err })
 			break
 		}
-		for _, f := range d.files {
+		for f := range d.files.all() {
 			if gctx.Err() != nil {
 				break
 			}
 			g.Go(func() error { return b.file(gctx, d.path, f, before[f.name]) })
 		}
-		d.files, d.other = nil, nil // a listing of a million files need not outlive its use
+		d.files, d.other = files{}, nil // a listing of a million files need not outlive its use
 	}
 	if err := g.Wait(); err != nil {
 		return err
@@ -74,8 +74,8 @@ type backup struct {
 
 // clear removes from the tree what d no longer holds and returns the names of the files that the tree holds in d.
 func (b *backup) clear(d *dir) (before map[string]bool, err error) {
-	now := make(map[string]bool, len(d.files)+len(d.subs))
-	for _, f := range d.files {
+	now := make(map[string]bool, d.files.n+len(d.subs))
+	for f := range d.files.all() {
 		now[f.name] = false
 	}
 	for _, sub := range d.subs {

@@ -1,10 +1,13 @@
 package folder
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"os"
 	"time"
 
@@ -18,11 +21,46 @@ type file struct {
 	mtime int64 // nanoseconds since 1970
 }
 
+// files is a list of files in as few bytes as they need, about 27 each: there may be a million.
+type files struct {
+	p     []byte // of each: the length of its name, the name, size, mtime
+	n     int
+	bytes int64 // sum of their sizes
+}
+
+func (l *files) add(f file) {
+	l.p = append(binary.AppendUvarint(l.p, uint64(len(f.name))), f.name...)
+	l.p = binary.AppendVarint(binary.AppendVarint(l.p, f.size), f.mtime)
+	l.n++
+	l.bytes += f.size
+}
+
+// all yields the files in the order in which they were added.
+func (l files) all() iter.Seq[file] {
+	return func(yield func(file) bool) {
+		p := l.p
+		number := func(n int64, size int) int64 {
+			p = p[size:]
+			return n
+		}
+		for range l.n {
+			size, at := binary.Uvarint(p)
+			f := file{name: string(p[at:][:size])}
+			p = p[at:][size:]
+			f.size = number(binary.Varint(p))
+			f.mtime = number(binary.Varint(p))
+			if !yield(f) {
+				return
+			}
+		}
+	}
+}
+
 // A dir is one directory of a listing.
 type dir struct {
 	path  string // "." is the root
 	mtime time.Time
-	files []file
+	files files
 	subs  []string        // names of subdirectories
 	other map[string]bool // names of what is neither file nor directory, or could not be looked at
 	whole bool            // everything in it was listed, so what is not here is gone
@@ -49,11 +87,8 @@ func (p *Phone) list(ctx context.Context, tally *usbhost.Tally) ([]dir, error) {
 			}
 			tally.Remark(path, "folder cannot be listed: "+reason(err), true)
 		}
-		var bytes int64
-		for _, f := range d.files {
-			bytes += f.size
-		}
-		tally.List(len(d.files), bytes)
+		d.files.p = bytes.Clone(d.files.p) // without room for more
+		tally.List(d.files.n, d.files.bytes)
 		for _, sub := range d.subs {
 			todo = append(todo, join(path, sub))
 		}
@@ -91,7 +126,7 @@ func (p *Phone) listDir(path string, tally *usbhost.Tally) (dir, error) {
 		case info.IsDir():
 			d.subs = append(d.subs, name)
 		case info.Mode().IsRegular():
-			d.files = append(d.files, file{name, info.Size(), info.ModTime().UnixNano()})
+			d.files.add(file{name, info.Size(), info.ModTime().UnixNano()})
 		default:
 			d.other[name] = true
 			tally.Remark(join(path, name), "not copied: "+kind(info.Mode()), false)
