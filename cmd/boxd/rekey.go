@@ -286,8 +286,11 @@ func (k *rekeying) spread(ctx context.Context) error {
 
 func (res rekeyResult) text(w io.Writer) {
 	if res.Joined {
-		fmt.Fprintf(w, "%s came over to the new vault, which has %s; %s was only there, and is copied\n",
-			printable(strings.Join(res.Drives, ", ")), plural(res.Snapshots, "snapshot", "snapshots"), size(res.Bytes))
+		only := "nothing was only there"
+		if res.Bytes > 0 {
+			only = size(res.Bytes) + " that was only there is copied"
+		}
+		fmt.Fprintf(w, "%s came over to the new vault, which has %s; %s\n", printable(strings.Join(res.Drives, ", ")), plural(res.Snapshots, "snapshot", "snapshots"), only)
 	} else {
 		fmt.Fprintf(w, "everything was sealed anew: %s, %s; the vault has a new key and new words\n", plural(res.Snapshots, "snapshot", "snapshots"), size(res.Bytes))
 	}

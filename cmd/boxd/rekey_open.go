@@ -10,7 +10,6 @@ import (
 	"os"
 	"slices"
 
-	"phonebackupbox/storage"
 	"phonebackupbox/storage/array"
 	"phonebackupbox/storage/drive"
 	"phonebackupbox/storage/vault"
@@ -74,7 +73,7 @@ func openVault(ctx context.Context, drives []*drive.Drive, key string) (*array.A
 // nothingLeft is what a run finds that was finished already; or a wrong key.
 func (k *rekeying) nothingLeft(ctx context.Context, groups [][]*drive.Drive) error {
 	wrong := keyError(fmt.Errorf("old key: %w", vault.ErrWrongKey))
-	words, err := readWords(k.path)
+	words, err := readKey(k.path)
 	if err != nil || len(groups) > 1 {
 		return wrong
 	}
@@ -178,7 +177,7 @@ func (k *rekeying) giveUp() error {
 
 // related makes sure that the vault on the drives that went over took the place of the old one: two vaults are never made one.
 func (k *rekeying) related(ctx context.Context) error {
-	words, err := readWords(k.path)
+	words, err := readKey(k.path)
 	if err != nil {
 		return err
 	}
@@ -193,8 +192,8 @@ func (k *rekeying) related(ctx context.Context) error {
 		k.said = !slices.ContainsFunc(k.over, func(d *drive.Drive) bool { return !isOver(formers, d.ID()) })
 	}
 	if errors.Is(err, vault.ErrWrongKey) {
-		err = hintError{fmt.Errorf("%s and %s belong to two vaults, and %s does not hold the words that a rekey made", k.old.drives[0].Dir(), k.over[0].Dir(), printable(k.path)), "foreign",
-			"name only the drives of one vault, and the key file that its rekey made as --new-key-file"}
+		err = hintError{fmt.Errorf("%s and %s belong to two vaults, and the key in %s opens none that took the other's place", k.old.drives[0].Dir(), k.over[0].Dir(), printable(k.path)), "foreign",
+			"name only the drives of one vault, and the key file that it has now as --new-key-file"}
 	}
 	return err
 }
@@ -233,7 +232,11 @@ func (k *rekeying) newVault() (string, error) {
 // is whole before anything old goes.
 func (k *rekeying) newWords(ctx context.Context) (err error) {
 	if _, serr := os.Lstat(k.path); k.begun && serr == nil {
-		if k.words, err = readWords(k.path); err != nil {
+		read := readWords
+		if k.joined { // any key of the new vault will do
+			read = readKey
+		}
+		if k.words, err = read(k.path); err != nil {
 			return err
 		}
 		v, err := vault.Open(ctx, k.old.array, k.words, vault.Options{ReadOnly: true})
@@ -296,173 +299,6 @@ func (k *rekeying) begin(ctx context.Context, was array.Health) error {
 		}
 	}
 	return nil
-}
-
-// hasVault reports whether there is a vault on members, which may be no array yet.
-func hasVault(ctx context.Context, members []array.Member) (bool, error) {
-	a, err := array.Open(ctx, members, array.Options{})
-	if errors.Is(err, array.ErrNoLedger) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	_, err = a.Stat(ctx, "config")
-	if err = errors.Join(err, a.Close()); errors.Is(err, storage.ErrNotExist) {
-		return false, nil
-	}
-	return err == nil, err
-}
-
-// beginVault opens the vault on members, taking in those that are new; or makes one, in place of what is left of a making that
-// was cut short, where nothing was stored yet.
-func beginVault(ctx context.Context, members []array.Member, survive int, words string) (*array.Array, *vault.Vault, error) {
-	made, err := hasVault(ctx, members)
-	if err != nil {
-		return nil, nil, err
-	}
-	if !made {
-		for _, m := range members {
-			if err := wipe(ctx, m.Store); err != nil {
-				return nil, nil, err
-			}
-		}
-		a, err := array.Create(ctx, members, array.Options{Survive: survive})
-		if err != nil {
-			return nil, nil, err
-		}
-		v, err := vault.Create(ctx, a, words, vault.Options{})
-		if err != nil {
-			return nil, nil, errors.Join(err, a.Close())
-		}
-		return a, v, nil
-	}
-	a, err := array.Open(ctx, members, array.Options{})
-	if err != nil {
-		return nil, nil, err
-	}
-	err = addBlank(ctx, a, members)
-	if err == nil {
-		var v *vault.Vault
-		if v, err = vault.Open(ctx, a, words, vault.Options{}); err == nil {
-			return a, v, nil
-		}
-	}
-	return nil, nil, errors.Join(err, a.Close())
-}
-
-// wipe deletes every blob of a drive on which there is no vault.
-func wipe(ctx context.Context, s storage.Store) error {
-	var names []string
-	for info, err := range s.List(ctx, "") {
-		if err != nil {
-			return err
-		}
-		names = append(names, info.Name)
-	}
-	for _, name := range names {
-		if err := s.Delete(ctx, name); err != nil && !errors.Is(err, storage.ErrNotExist) {
-			return err
-		}
-	}
-	return s.Sync(ctx)
-}
-
-// addBlank takes the drives in that the array does not know.
-func addBlank(ctx context.Context, a *array.Array, members []array.Member) error {
-	h, err := a.Health(ctx)
-	if err != nil {
-		return err
-	}
-	for _, d := range h.Drives {
-		i := slices.IndexFunc(members, func(m array.Member) bool { return m.ID == d.ID })
-		if d.State == array.Blank && i >= 0 {
-			if err := a.Add(ctx, members[i]); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// room refuses to begin what the drives have no room to finish.
-func (k *rekeying) room(ctx context.Context, was array.Health) error {
-	need := was.Bytes
-	if k.begun {
-		// What is there of the new vault need not be stored again. One that cannot be opened is found out soon.
-		if len(k.over) > 0 {
-			if a, err := array.Open(ctx, members(k.over), array.Options{}); err == nil {
-				h, herr := a.Health(ctx)
-				if err := errors.Join(herr, a.Close()); err != nil {
-					return err
-				}
-				need -= h.Bytes
-			}
-		} else {
-			need -= k.insideBytes(ctx)
-		}
-	}
-	var free []int64
-	for _, d := range slices.Concat(k.over, k.old.drives) {
-		if slices.ContainsFunc(was.Drives, func(h array.DriveHealth) bool { return h.ID == d.ID() && h.Travels }) {
-			continue // it gets what it has room for
-		}
-		s, err := d.Space(ctx)
-		if err != nil {
-			return err
-		}
-		free = append(free, s.Free)
-	}
-	if len(free) == 0 {
-		return nil // all travel
-	}
-	if short := shortOf(need, free, was.Survive); short > 0 {
-		return hintError{fmt.Errorf("until the old vault is deleted, the new one needs as much room again: %s more than is free on these drives", size(short)), "full",
-			"boxd vault prune frees what no snapshot needs; or add a drive (boxd drive add); nothing was changed"}
-	}
-	return nil
-}
-
-// insideBytes is how much the new vault holds that was begun inside the drives.
-func (k *rekeying) insideBytes(ctx context.Context) int64 {
-	var inside []*drive.Drive
-	defer func() {
-		for _, d := range inside {
-			_ = d.Close() // read only
-		}
-	}()
-	for _, d := range k.old.drives {
-		if n, err := drive.OpenNext(d.Dir()); err == nil {
-			inside = append(inside, n)
-		}
-	}
-	a, err := array.Open(ctx, members(inside), array.Options{})
-	if err != nil {
-		return 0
-	}
-	h, err := a.Health(ctx)
-	if err != nil {
-		return 0
-	}
-	return h.Bytes
-}
-
-// shortOf is how many bytes of drive are missing to store need bytes on drives with so much free, such that survive of them
-// may die, or one less for each drive that there is too few of. Each blob goes to all drives that have room.
-func shortOf(need int64, free []int64, survive int) int64 {
-	free = slices.Sorted(slices.Values(free))
-	survive = min(survive, len(free)-1)
-	need += need / 10 // parity against bad sectors, indexes, and what is not known before
-	for len(free) > survive && need > 0 {
-		data := int64(max(len(free)-survive, 1))
-		each := min(free[0], (need+data-1)/data)
-		for i := range free {
-			free[i] -= each
-		}
-		need -= each * data
-		free = slices.DeleteFunc(free, func(n int64) bool { return n == 0 })
-	}
-	return max(need, 0) * int64(survive+1)
 }
 
 // carryState gives the box that runs here its new key, and its state the new vault.

@@ -394,7 +394,14 @@ func TestRekeyWhileADriveIsAway(t *testing.T) {
 	if after := contents(t, s.drives[2]); fmt.Sprint(after) != fmt.Sprint(before) {
 		t.Error("the drive that came back was changed")
 	}
-	_, again := s.rekey(t, exitOK)
+	// Meanwhile the new vault got other words.
+	out, _ = must(t, exitOK, r.without(2, "key", "rotate", "--json")...)
+	if _, errs := must(t, exitFailed, s.with("vault", "rekey")...); !strings.Contains(errs, "the key file that it has now") {
+		t.Error(errs)
+	}
+	r.key = decode[keyResult](t, out).KeyFile
+	out, _ = must(t, exitOK, s.with("vault", "rekey", "--json", "--new-key-file", r.key)...)
+	again := decode[rekeyResult](t, out)
 	if again.Vault != res.Vault || len(again.Drives) != 1 || len(again.Left) != 0 || again.Snapshots != 2 || !again.Joined || again.Words != "" { // what was pruned stays away
 		t.Errorf("%+v", again)
 	}
