@@ -82,7 +82,10 @@ const (
 	restored = "/tmp/restored"
 )
 
-// key lies on a disk, beside the drive's own files, to be there after a power cut.
+// box is the folder on a disk that is the vault's drive.
+func (m medium) box() string { return filepath.Join(m.dir, "box") }
+
+// key lies on a disk, outside of the drive there, to be there after a power cut.
 func (g *guest) key() string { return filepath.Join(g.media[0].dir, "key") }
 
 // run runs a program of the machine and returns what it printed and its exit code.
@@ -99,17 +102,18 @@ func run(program string, args ...string) (string, int, error) {
 	return string(out), 0, err
 }
 
-// boxd runs boxd on all disks.
+// boxd runs boxd on all drives that it finds.
 func (g *guest) boxd(args ...string) (string, int, error) {
-	for _, m := range g.media {
-		args = append(args, "--drive", m.dir)
-	}
-	return run("/boxd", append(args, "--key-file", g.key())...)
+	return run("/boxd", append(args, "--drive", "auto", "--key-file", g.key())...)
 }
 
 // create makes a vault that puts everything on every disk, so that each is a restic repository of its own.
 func create(g *guest) error {
-	if _, _, err := g.boxd("vault", "create", "--survive", fmt.Sprint(len(g.media)-1)); err != nil {
+	args := []string{"vault", "create", "--survive", fmt.Sprint(len(g.media) - 1), "--key-file", g.key()}
+	for _, m := range g.media {
+		args = append(args, "--drive", m.box())
+	}
+	if _, _, err := run("/boxd", args...); err != nil {
 		return err
 	}
 	return g.backup(0)
@@ -232,7 +236,7 @@ func restic(g *guest) error {
 		return fmt.Errorf("a drive is not clean: %s", out)
 	}
 	for _, m := range g.media {
-		repository := filepath.Join(m.dir, "vault")
+		repository := filepath.Join(m.box(), "vault")
 		if _, _, err := run("/restic", "-r", repository, "--password-file", g.key(), "--no-cache", "--no-lock", "check", "--read-data"); err != nil {
 			return err
 		}
@@ -258,7 +262,7 @@ func selftest(g *guest) error {
 // eject makes all disks safe to unplug, and looks whether they are gone.
 func eject(g *guest) error {
 	for _, m := range g.media {
-		if _, _, err := run("/boxd", "drive", "eject", m.dir); err != nil {
+		if _, _, err := run("/boxd", "drive", "eject", m.box()); err != nil {
 			return err
 		}
 		if f, err := drive.FormatOf(m.dir); err != nil || f.Mount == m.dir {

@@ -152,3 +152,39 @@ func TestEjectRefusals(t *testing.T) {
 		t.Errorf("a folder that is none: %v", err)
 	}
 }
+
+// An owner filled the drive up: deleting must work then, of all things.
+func TestDeleteOnFullDrive(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("mounting needs root")
+	}
+	ctx := t.Context()
+	m := mountLoop(t, "ext4")
+	d := reopened(t, made(t, filepath.Join(m, "box"), newUUID()).Dir, fat)
+	if err := errors.Join(d.Put(ctx, "vault/a", []byte("a")), d.Sync(ctx), d.Close()); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Create(filepath.Join(m, "film"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, size := range []int{1 << 20, 1 << 10, 1} {
+		for err == nil {
+			_, err = f.Write(make([]byte, size))
+		}
+		err = nil
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	d = reopened(t, d.dir, fat)
+	if err := d.Put(ctx, "vault/b", []byte("b")); !errors.Is(err, storage.ErrFull) {
+		t.Errorf("put: %v", err)
+	}
+	if err := d.Delete(ctx, "vault/a"); err != nil {
+		t.Errorf("delete: %v", err)
+	}
+	if err := errors.Join(d.Sync(ctx), d.Close()); err != nil {
+		t.Error(err)
+	}
+}

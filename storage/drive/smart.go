@@ -158,7 +158,10 @@ func parseNVMe(p []byte) (SMART, error) {
 	const spareLow, unreliable, readOnly = 1, 4, 8 // of the critical warnings; 2 is temperature
 	kelvin, spare, used := int64(binary.LittleEndian.Uint16(p[1:])), int64(p[3]), int64(p[5])
 	errs := int64(min(binary.LittleEndian.Uint64(p[160:]), 1<<62))
-	s := SMART{Kind: "nvme", Failing: p[0]&(spareLow|unreliable|readOnly) != 0, Unreadable: &errs, Used: &used, Spare: &spare}
+	s := SMART{Kind: "nvme", Failing: p[0]&(spareLow|unreliable|readOnly) != 0, Unreadable: &errs, Used: &used}
+	if p[3] > 0 || p[4] > 0 { // both 0: the disk does not tell, as QEMU's
+		s.Spare = &spare
+	}
 	if c := kelvin - 273; c > 0 && c < 200 {
 		s.Celsius = &c
 	}
