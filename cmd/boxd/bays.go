@@ -262,6 +262,7 @@ func (b *bays) Heal(ctx context.Context, watch func(done, total int64)) (firmwar
 	if err := b.repair(ctx, r, func(p array.Progress) { watch(p.Done, p.Total) }); err != nil {
 		return firmware.Health{}, err
 	}
+	r.showPages()
 	return b.Health(ctx)
 }
 
@@ -301,6 +302,7 @@ func (b *bays) Adopt(ctx context.Context, dir string) error {
 	if err := r.add(ctx, dir); err != nil {
 		return err
 	}
+	r.showPages()
 	b.open = append(b.open, dir)
 	slices.SortFunc(b.open, func(x, y string) int { return slices.Index(b.slots, x) - slices.Index(b.slots, y) })
 	return nil

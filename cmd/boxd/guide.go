@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/user"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -236,6 +237,18 @@ func drivesAround(ctx context.Context, exe string) ([]string, error) {
 	return dirs, err
 }
 
+// homeOf is where a person looks for files: the home of whoever called sudo, which some drives need, and not root's.
+func homeOf(caller string) string {
+	if u, err := user.Lookup(caller); err == nil && caller != "" {
+		return u.HomeDir
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "."
+	}
+	return home
+}
+
 // guided runs the guide for somebody who started the program without a command, and keeps the window open.
 func guided(ctx context.Context, std stdio) int {
 	exe, err := os.Executable()
@@ -245,12 +258,8 @@ func guided(ctx context.Context, std stdio) int {
 	if err != nil {
 		exe = ""
 	}
-	home, err := os.UserHomeDir()
-	if err != nil {
-		home = "."
-	}
 	c := &call{stdio: std}
-	g := &guide{c: c, in: bufio.NewReader(std.in), home: home}
+	g := &guide{c: c, in: bufio.NewReader(std.in), home: homeOf(os.Getenv("SUDO_USER"))}
 	code := exitOK
 	dirs, err := drivesAround(ctx, exe)
 	if err == nil {

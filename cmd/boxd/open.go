@@ -58,6 +58,7 @@ type rack struct {
 	drives []*drive.Drive
 	array  *array.Array
 	vault  *vault.Vault // nil where a command needs no key
+	writes access
 
 	passphrase bool // opened the vault, and not the 24 words
 }
@@ -188,7 +189,11 @@ func openArray(ctx context.Context, dirs []string, a access) (*rack, error) {
 	if err != nil {
 		return nil, err
 	}
-	return over(ctx, drives)
+	r, err := over(ctx, drives)
+	if err == nil {
+		r.writes = a
+	}
+	return r, err
 }
 
 // over opens the array over drives, and lets go of them where it cannot.
@@ -290,6 +295,9 @@ func (r *rack) close() error {
 	var errs []error
 	if r.vault != nil {
 		errs = append(errs, r.vault.Close())
+	}
+	if r.array != nil && r.writes == writing {
+		r.showPages()
 	}
 	if r.array != nil {
 		errs = append(errs, r.array.Close())

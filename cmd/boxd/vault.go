@@ -56,7 +56,7 @@ func createVault(ctx context.Context, c *call, f vaultFlags, survive int, rescue
 	if err != nil {
 		return err
 	}
-	r := &rack{}
+	r := &rack{writes: writing}
 	defer r.also(&err)
 	if r.drives, err = createDrives(f.drives, newVaultID()); err != nil {
 		return err

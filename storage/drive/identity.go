@@ -3,7 +3,6 @@ package drive
 import (
 	"bytes"
 	"crypto/rand"
-	_ "embed" // the page
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,11 +20,6 @@ const (
 	// maxIdentity bounds the identity file, in bytes; ours has about 250.
 	maxIdentity = 4096
 )
-
-// page explains the drive to whoever finds it.
-//
-//go:embed README.html
-var page []byte
 
 // errIdentity: the identity file is there and is not what we wrote.
 var errIdentity = errors.New("damaged identity")
@@ -124,6 +118,10 @@ func writeIdentity(root *os.Root, i Identity) error {
 	if err != nil {
 		return err
 	}
+	page, err := firstPage(i)
+	if err != nil {
+		return err
+	}
 	if err := root.MkdirAll(pendingDir, modeDir); err != nil {
 		return err
 	}
@@ -131,7 +129,7 @@ func writeIdentity(root *os.Root, i Identity) error {
 		name string
 		data []byte
 	}{{pageName, page}, {identityName, p}} {
-		if _, err := root.Lstat(f.name); err == nil {
+		if _, err := root.Lstat(f.name); err == nil || len(f.data) == 0 {
 			continue // the owner's own README.html stays
 		}
 		if err := writeDurably(root, f.name, f.data); err != nil {
