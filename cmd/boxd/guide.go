@@ -187,7 +187,7 @@ func (g *guide) snapshot(ctx context.Context, r *rack) (vault.Snapshot, error) {
 		if !s.Complete && !s.Foreign {
 			state = "  (incomplete)"
 		}
-		g.say("  %2d  %s  %10s files  %8s  %s%s\n", i+1, s.Time.Local().Format("2006-01-02 15:04"), count(s.Files), size(s.Bytes), printable(firstOf(s.Name, s.Phone)), state)
+		g.say("  %2d  %s  %10s files  %8s  %s%s\n", i+1, s.Time.Local().Format("2006-01-02 15:04"), count(s.Files), size(s.Bytes), printable(firstOf(s.Name, s.Whose())), state)
 	}
 	for {
 		line, err := g.ask("Which one?", "1")

@@ -80,10 +80,13 @@ func TestImport(t *testing.T) {
 		t.Errorf("again: %+v", r)
 	}
 	list := s.snapshots(t)
-	if len(list) != 2 || list[0].Phone != "restic:desk" || list[1].Phone != "restic:laptop" || list[1].Time.UTC().Year() != 2020 {
+	if len(list) != 2 || list[0].Host != "desk" || list[1].Host != "laptop" || list[1].Time.UTC().Year() != 2020 {
 		t.Errorf("imported: %+v", list)
 	}
 	must(t, exitOK, s.with("vault", "verify")...)
+	if out, _ := must(t, exitOK, s.with("ls", "latest:restic:laptop", home)...); !strings.Contains(out, "plain.txt") {
+		t.Errorf("latest:restic:laptop:\n%s", out)
+	}
 
 	ours := stockRepository(t, filepath.Join(s.dir, "export"), strings.TrimSpace(readFile(t, s.key)))
 	must(t, exitOK, s.with("vault", "export", "--format", "restic", "--to", filepath.Join(s.dir, "export"))...)

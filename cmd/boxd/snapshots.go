@@ -27,11 +27,12 @@ type snapshotJSON struct {
 	Bytes      int64     `json:"bytes"`
 	Complete   bool      `json:"complete"`
 	Foreign    bool      `json:"foreign,omitempty"`   // of a computer, taken by stock restic
+	Host       string    `json:"host,omitempty"`      // that computer; latest:restic:HOST means its newest
 	State      bool      `json:"box_state,omitempty"` // the box's own, of no phone; listed with --all only
 }
 
 func toJSON(s vault.Snapshot) snapshotJSON {
-	return snapshotJSON{s.ID, s.Phone, s.Name, s.Generation, s.Time, s.Files, s.Bytes, s.Complete, s.Foreign, s.Hidden()}
+	return snapshotJSON{s.ID, s.Phone, s.Name, s.Generation, s.Time, s.Files, s.Bytes, s.Complete, s.Foreign, s.Host, s.Hidden()}
 }
 
 // snapshots lists those of the phones, and the box's own state where all is asked for.
@@ -75,8 +76,11 @@ func snapshotTable(w io.Writer, list []snapshotJSON) {
 			state = "INCOMPLETE"
 		}
 		phone := printable(s.Phone)
-		if s.State {
+		switch {
+		case s.State:
 			phone = "(the box's own state)"
+		case s.Foreign:
+			phone = printable("restic:" + s.Host)
 		}
 		fmt.Fprintf(w, "%-8s  %5d  %-16s  %10s  %8s  %-10s  %s\n", short(s.ID), s.Generation,
 			s.Time.Local().Format("2006-01-02 15:04"), files, bytes, state, phone)

@@ -22,8 +22,8 @@ type Phone struct {
 
 // Snapshot is one committed state of a phone.
 type Snapshot struct {
-	ID         string    `json:"id"`    // 64 hexadecimal digits
-	Phone      string    `json:"phone"` // of a foreign one "restic:" and its host
+	ID         string    `json:"id"` // 64 hexadecimal digits
+	Phone      string    `json:"phone"`
 	Name       string    `json:"name"`
 	Host       string    `json:"host,omitempty"` // of a foreign one: the computer that it was taken on
 	Generation uint64    `json:"generation"`     // 0: taken by stock restic
@@ -111,8 +111,13 @@ func unquote(s string) string {
 	return s
 }
 
-// foreignPhone begins what stands for a phone where stock restic took the snapshot of a computer.
-const foreignPhone = "restic:"
+// Whose is the phone that a snapshot is of, and "restic:HOST" where stock restic took it of a computer.
+func (s Snapshot) Whose() string {
+	if s.Foreign {
+		return "restic:" + s.Host
+	}
+	return s.Phone
+}
 
 const (
 	phoneTag      = "phone:"
@@ -164,7 +169,6 @@ func parseSnapshot(id string, p []byte) (Snapshot, error) {
 	}
 	if s.Foreign = s.Generation == 0 && s.Phone == ""; s.Foreign {
 		s.Host = f.Hostname
-		s.Phone = foreignPhone + f.Hostname // so that latest:PHONE means something for them, too
 	}
 	if slices.Contains(f.Tags, incompleteTag) {
 		s.Complete = false
@@ -233,7 +237,7 @@ func (v *Vault) Find(ctx context.Context, ref string) (Snapshot, error) {
 	phone, one := strings.CutPrefix(ref, "latest:")
 	if ref == "latest" || one {
 		for _, s := range list {
-			if s.Err == nil && !s.Hidden() && (!one || s.Phone == phone) {
+			if s.Err == nil && !s.Hidden() && (!one || s.Whose() == phone) {
 				return s, nil
 			}
 		}
