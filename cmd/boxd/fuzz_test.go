@@ -139,7 +139,8 @@ func FuzzKeyFile(f *testing.F) {
 		if err := os.WriteFile(file, p, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		for what, read := range map[string]func(string) (string, error){"key": readKey, "words": readWords} {
+		for i, read := range []func(string) (string, error){readKey, readWords} { // in order, lest coverage changes from run to run
+			what := []string{"key", "words"}[i]
 			key, err := read(file)
 			if err != nil {
 				if text := string(bytes.TrimSpace(p)); len(text) > 40 && strings.Contains(err.Error(), text) || strings.Contains(err.Error(), "\n") {
@@ -150,14 +151,11 @@ func FuzzKeyFile(f *testing.F) {
 			if key == "" || key != strings.TrimSpace(key) || len(p) > maxKeyFile {
 				t.Errorf("%s file of %d bytes: %q", what, len(p), key)
 			}
-			if err := os.WriteFile(file, []byte(key+"\n"), 0o600); err != nil {
+			if err := os.WriteFile(file+what, []byte(key+"\n"), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			if again, err := read(file); err != nil || again != key {
+			if again, err := read(file + what); err != nil || again != key {
 				t.Errorf("%s file: %q became %q (%v)", what, key, again, err)
-			}
-			if err := os.WriteFile(file, p, 0o600); err != nil {
-				t.Fatal(err)
 			}
 		}
 	})
