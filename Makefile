@@ -115,6 +115,7 @@ soak: $(STOCK) ## for a long night: 20,000 lives of a vault, power cuts in every
 	CGO_ENABLED=0 go test -timeout=6h ./cmd/boxd -run AgainstModel -seeds 20000 -from-seed 60
 	CGO_ENABLED=0 go test -timeout=1h ./cmd/boxd -run 'Rekey|SealingAnew' -every-step
 	CGO_ENABLED=0 go test -timeout=6h ./cmd/boxd -run PowerFailsInEvery -every-cut -seeds 1000
+	CGO_ENABLED=0 go test -timeout=3h ./cmd/boxd -run StockResticFindsNothing -stock-seeds 200
 	CGO_ENABLED=0 go test -timeout=3h ./storage/array -run PowerFailsInUpheavals -seeds 100
 	CGO_ENABLED=0 go test -timeout=3h ./storage/vault -seeds 100 -stock-all
 	CGO_ENABLED=0 go test ./cmd/boxd -run TestWear -wear-nights 40
