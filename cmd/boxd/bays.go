@@ -25,6 +25,7 @@ import (
 type bays struct {
 	password string
 	policy   vault.Policy // which snapshots stay
+	survive  *int         // drives that may die, as the owner wishes; nil is as the vault says
 	state    string       // folder in which passes over the drives are kept; "" for nowhere
 	rescue   string       // folder with the programs that drives are to carry; "" for none
 	carried  []string     // drives that carry them by now; used by Refresh alone
@@ -89,6 +90,12 @@ func (b *bays) refresh(ctx context.Context) (*rack, error) {
 			err = fmt.Errorf("%w: %w", firmware.ErrWrongKey, err)
 		}
 		return nil, errors.Join(err, r.close())
+	}
+	if b.survive != nil {
+		// A wish that cannot be written down now keeps nobody from using the vault: it is tried when the drives change.
+		if err := r.array.SetSurvive(ctx, *b.survive); err != nil && ctx.Err() != nil {
+			return nil, errors.Join(ctx.Err(), r.close())
+		}
 	}
 	b.rack, b.open, b.home = r, present, r.drives[0].Vault()
 	return r, nil

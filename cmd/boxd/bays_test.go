@@ -77,6 +77,45 @@ func TestBaysSeeDrivesComeAndGo(t *testing.T) {
 	}
 }
 
+// The owner's wish for more protection is taken in, needs a heal, and then holds; another box keeps it.
+func TestTheOwnerWishesForMoreProtection(t *testing.T) {
+	s, phone, two := newSite(t, 4, 1), t.TempDir(), 2
+	makePhone(t, phone)
+	must(t, exitOK, s.with("backup", "folder:"+phone)...)
+	key, err := readKey(s.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, drives := &bays{password: key, survive: &two}, s.drives
+	for _, dir := range drives {
+		b.plug(dir)
+	}
+	h, err := b.Health(t.Context())
+	if err != nil || h.Want != 2 || h.Protected() || h.Unhealed == 0 {
+		t.Errorf("wished for: %+v, %v", h, err)
+	}
+	if h, err = b.Heal(t.Context(), func(int64, int64) {}); err != nil || h.Now != 2 || !h.Protected() {
+		t.Errorf("healed: %+v, %v", h, err)
+	}
+	if err := b.Eject(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	before := stamps(t, drives[0])
+	again := &bays{password: key, survive: &two}
+	for _, dir := range drives {
+		again.plug(dir)
+	}
+	if h, err = again.Health(t.Context()); err != nil || h.Want != 2 || h.Now != 2 {
+		t.Errorf("once more: %+v, %v", h, err)
+	}
+	if err := again.Eject(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if after := stamps(t, filepath.Join(drives[0], "ledger")); !strings.Contains(before, after) {
+		t.Errorf("the same wish is written down again:\n%s\n%s", before, after)
+	}
+}
+
 func TestAForeignDriveIsLeftAloneAndStopsNothing(t *testing.T) {
 	b, _, spare := newBays(t)
 	if got := states(t, b); !strings.HasPrefix(got, "drive0:ok") {

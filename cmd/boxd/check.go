@@ -66,7 +66,16 @@ func vaultRepairCommand(flags *pflag.FlagSet) action {
 	dirs := flags.StringArray("drive", nil, "a drive's `folder`; once for each drive")
 	ignoreKey(flags)
 	rescue := rescueFlag(flags)
+	survive := flags.Int("survive", -1, "from now on so many drives may die without loss, 0 to 3; left out: as before")
 	return onArray(dirs, writing, noArgs, func(ctx context.Context, c *call, r *rack, _ []string) error {
+		if flags.Changed("survive") {
+			if *survive < 0 || *survive > array.MaxSurvive {
+				return usageError{fmt.Sprintf("--survive %d: 0 to %d can be chosen", *survive, array.MaxSurvive), ""}
+			}
+			if err := r.array.SetSurvive(ctx, *survive); err != nil {
+				return err
+			}
+		}
 		r.carryRescue(ctx, c, *rescue)
 		return r.repair(ctx, c)
 	})

@@ -11,6 +11,7 @@ import (
 	"github.com/pelletier/go-toml/v2"
 
 	"phonebackupbox/firmware"
+	"phonebackupbox/storage/array"
 	"phonebackupbox/storage/vault"
 )
 
@@ -23,6 +24,7 @@ const maxConfig = 64 << 10
 // config is box.toml. Every field has a default.
 type config struct {
 	firmware.Policy
+	Survive   *int      `toml:"survive"` // drives that may die without loss; nil leaves the vault as it is
 	Retention retention `toml:"retention"`
 }
 
@@ -40,6 +42,9 @@ func defaults() config { return config{Retention: retention(vault.DefaultPolicy)
 
 // check refuses what makes no sense, by its name.
 func (c config) check() error {
+	if c.Survive != nil && (*c.Survive < 0 || *c.Survive > array.MaxSurvive) {
+		return fmt.Errorf("survive = %d: 0 to %d drives may die", *c.Survive, array.MaxSurvive)
+	}
 	r := c.Retention
 	for _, rule := range []struct {
 		name     string
@@ -90,5 +95,5 @@ func parseConfig(path string, b []byte) (config, error) {
 	default:
 		err = fmt.Errorf("%s: %s", path, strings.TrimPrefix(err.Error(), "toml: "))
 	}
-	return config{}, hintError{err, "config", `the settings are unlock = "card" or "keystick", restore_by_button = "yes", "keystick" or "no", and below [retention] last, daily, weekly, monthly and yearly = how many backups of each phone stay`}
+	return config{}, hintError{err, "config", `the settings are unlock = "card" or "keystick", restore_by_button = "yes", "keystick" or "no", survive = how many drives may die without loss, and below [retention] last, daily, weekly, monthly and yearly = how many backups of each phone stay`}
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"phonebackupbox/firmware"
+	"phonebackupbox/storage/vault"
 )
 
 func TestConfig(t *testing.T) {
@@ -19,6 +20,9 @@ func TestConfig(t *testing.T) {
 		if c, err := parseConfig(configName, []byte(text)); err != nil || c.Policy != want {
 			t.Errorf("%q: %+v, %v", text, c, err)
 		}
+	}
+	if c, err := parseConfig(configName, []byte("survive = 2\n[retention]\ndaily = 7\n")); err != nil || *c.Survive != 2 || c.Retention.Daily != 7 || c.Retention.Monthly != vault.DefaultPolicy.Monthly {
+		t.Errorf("%+v, %v", c, err)
 	}
 	if c, err := readConfig(t.TempDir()); err != nil || c != defaults() {
 		t.Errorf("no box.toml: %+v, %v", c, err)
@@ -35,6 +39,7 @@ func TestConfigErrorsNameTheLine(t *testing.T) {
 		"unlock = \"card\"\nunlock = \"keystick\"\n":    `box.toml: key unlock is already defined`,
 		"[retention]\nlast = 3\ndayly = 5\n":            `box.toml, line 3: "retention.dayly" is no setting`,
 		"[retention]\nmonthly = -1\n":                   `box.toml: retention: monthly = -1`,
+		"survive = 4\n":                                 `box.toml: survive = 4: 0 to 3 drives may die`,
 		"[retention]\nlast = 0\n":                       `box.toml: retention: last = 0`,
 		"unlock = ":                                     `box.toml, line 1: `,
 		"unlock \x1b[31m= 1":                            `box.toml, line 1: `,

@@ -121,3 +121,18 @@ func firstFile(t *testing.T, dir string) string {
 	}
 	return found
 }
+
+// TestRepairSurvive: a vault that outlives one drive outlives two after vault repair --survive 2, and says when it cannot.
+func TestRepairSurvive(t *testing.T) {
+	s, phone := newSite(t, 3, 1), t.TempDir()
+	makePhone(t, phone)
+	must(t, exitOK, s.with("backup", "folder:"+phone)...)
+	must(t, exitUsage, s.with("vault", "repair", "--survive", "4")...)
+	must(t, exitOK, s.with("vault", "repair", "--survive", "2")...)
+	for _, d := range s.drives {
+		to := filepath.Join(t.TempDir(), "restored")
+		must(t, exitOK, "restore", "latest", "--to", to, "--drive", d, "--key-file", s.key)
+		same(t, contents(t, phone), contents(t, to))
+	}
+	must(t, exitIncomplete, s.with("vault", "repair", "--survive", "3")...)
+}
