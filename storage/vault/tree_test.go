@@ -567,11 +567,12 @@ func TestTreeForgetsFolders(t *testing.T) {
 		t.Errorf("%d entries in memory, want at most %d", most, limit)
 	}
 	reads := m.getOps
+	tree.src = v.newSource() // what it has read last does not help it
 	second, err := tree.Commit(t.Context(), Outcome{Complete: true})
 	if err != nil || second.tree != first.tree || second.Files != folders*files || second.Bytes != first.Bytes {
 		t.Errorf("the same files are %+v, %v; they were %+v", second, err, first)
 	}
-	if n := m.getOps - reads; n > 3 {
+	if n := m.getOps - reads; n > 0 {
 		t.Errorf("Commit read %d times, though the run had read every folder", n)
 	}
 }
