@@ -174,6 +174,14 @@ func (x *index) firstLocked(typ blobType, id hash) (first uint32, ok bool) {
 	return first, ok
 }
 
+// blob is the ID and the plain length of the blob with a number that first returned.
+func (x *index) blob(first uint32) (hash, int64) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	p := x.place(first, x.runOf(first)).packedBlob
+	return p.id, p.size()
+}
+
 // count is how many cells there are: numbers of blobs are below.
 func (x *index) count() int {
 	x.mu.RLock()

@@ -201,7 +201,7 @@ func parseResume(p []byte) (resumeRecord, error) {
 
 // loadResume reads the records that earlier runs for this phone left. One that is damaged costs only time.
 func (t *Tree) loadResume(ctx context.Context) error {
-	t.resume = map[string]resumeFile{}
+	t.resume = newResumes(t.v.index)
 	for info, err := range t.v.s.List(ctx, "resume/") {
 		if err != nil {
 			return fmt.Errorf("vault: list resume records: %w", err)
@@ -226,23 +226,9 @@ func (t *Tree) loadResume(ctx context.Context) error {
 		}
 		t.rec.logs = append(t.rec.logs, info.Name)
 		for _, f := range r.Files {
-			if t.w.sizeOf(f.Content) == f.Size {
-				t.resume[f.Name] = f
-			}
+			t.resume.add(f)
 		}
 	}
 	return nil
 }
 
-// sizeOf is the sum of the sizes of data blobs, or -1 if the index does not know all of them.
-func (w *writer) sizeOf(ids []hash) int64 {
-	var n int64
-	for _, id := range ids {
-		size, ok := w.v.index.size(dataBlob, id)
-		if !ok {
-			return -1
-		}
-		n += size
-	}
-	return n
-}

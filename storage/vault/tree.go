@@ -34,10 +34,10 @@ type Tree struct {
 
 	mu     sync.Mutex // guards what follows
 	root   *dir
-	open   openDirs              // folders in memory
-	enc    treeWriter            // of folders that leave memory
-	resume map[string]resumeFile // what runs that never committed had stored, by path
-	lost   []string              // folders of the last snapshot that could not be read
+	open   openDirs   // folders in memory
+	enc    treeWriter // of folders that leave memory
+	resume *resumes   // what runs that never committed had stored
+	lost   []string   // folders of the last snapshot that could not be read
 	done   bool
 }
 
@@ -430,7 +430,7 @@ func (t *Tree) Keep(name string, size int64, mtime time.Time) error {
 	mtime = cleanTime(mtime)
 	t.mu.Lock()
 	e, err := t.find("keep", name)
-	resumed, ok := t.resume[name]
+	resumed, ok := t.resume.find(name, size, mtime)
 	if terr := t.trim(); terr != nil {
 		err = terr
 	}
@@ -445,7 +445,7 @@ func (t *Tree) Keep(name string, size int64, mtime time.Time) error {
 	if e != nil && e.dir == nil && e.mode.IsRegular() && e.size == size && e.mtime().Equal(mtime) && t.present(e.ids()) {
 		return nil
 	}
-	if !ok || resumed.Size != size || !resumed.ModTime.Equal(mtime) || !t.present(resumed.Content) {
+	if !ok || !t.present(resumed) {
 		return missing
 	}
 	elems, err := split("keep", name)
@@ -453,7 +453,7 @@ func (t *Tree) Keep(name string, size int64, mtime time.Time) error {
 		return missing
 	}
 	return t.insert("keep", name, elems, newEntry(node{name: strings.Clone(elems[len(elems)-1]), mode: fileMode,
-		mtime: mtime, size: size, content: resumed.Content}))
+		mtime: mtime, size: size, content: resumed}))
 }
 
 // present reports whether all of a file's chunks can be read from the drives attached now.
