@@ -231,4 +231,3 @@ func (t *Tree) loadResume(ctx context.Context) error {
 	}
 	return nil
 }
-

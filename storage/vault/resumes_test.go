@@ -2,7 +2,6 @@ package vault
 
 import (
 	"fmt"
-	"runtime"
 	"slices"
 	"testing"
 	"time"
@@ -44,21 +43,17 @@ func TestResumes(t *testing.T) {
 func TestResumesMemory(t *testing.T) {
 	x := syntheticIndex(1, 1)
 	b := x.blobs(0)[0]
-	var before, after runtime.MemStats
-	runtime.GC()
-	runtime.ReadMemStats(&before)
+	before := heap()
 	r, n := newResumes(x), 0
 	for i := range 100_000 {
 		r.add(resumeFile{fmt.Sprintf("DCIM/folder-%03d/IMG_%08d.jpg", i/1000, i), b.size(), time.Unix(int64(i), 0), []hash{b.id}})
 	}
-	runtime.GC()
-	runtime.ReadMemStats(&after)
+	per := (heap() - before) / 100_000
 	for i := range 100_000 {
 		if _, ok := r.find(fmt.Sprintf("DCIM/folder-%03d/IMG_%08d.jpg", i/1000, i), b.size(), time.Unix(int64(i), 0)); ok {
 			n++
 		}
 	}
-	per := float64(after.HeapAlloc-before.HeapAlloc) / 100_000
 	t.Logf("%.0f bytes a file", per)
 	if n != 100_000 || per > 80 {
 		t.Errorf("%.0f bytes a file, want at most 80; %d are found", per, n)
