@@ -41,13 +41,13 @@ func TestVaultAgainstModel(t *testing.T) {
 		}
 	}
 	t.Logf("%+v", sum)
-	if *seeds >= 60 && (sum.Checked < 500 || sum.Apart < 20 || sum.Cuts < 20 || sum.Pruned < 50) {
+	if *seeds >= 60 && (sum.Checked < 500 || sum.Apart < 20 || sum.Cuts < 20 || sum.Pruned < 50 || sum.Travelled < 60 || sum.Drained < 8) {
 		t.Errorf("%+v: these lives were too quiet to prove anything", sum)
 	}
 }
 
 // tally counts what the lives had in them.
-type tally struct{ Backups, Checked, Apart, Cuts, Pruned, Rotten, Died int }
+type tally struct{ Backups, Checked, Apart, Cuts, Pruned, Rotten, Died, Travelled, Drained int }
 
 // world is one vault's life.
 type world struct {
@@ -166,6 +166,8 @@ func (w *world) live(sum *tally) {
 			w.replaceDead()
 		case 3:
 			w.session(w.all(), w.add)
+		case 4:
+			w.session(w.all(), w.drain)
 		default:
 			w.evening()
 		}
@@ -191,9 +193,13 @@ func (w *world) evening() {
 	}
 	w.session(ids, func(s session) {
 		for range 1 + w.rng.IntN(3) {
-			switch w.rng.IntN(6) {
+			switch w.rng.IntN(8) {
 			case 0, 1, 2:
 				w.backup(s)
+			case 6:
+				w.travel(s)
+			case 7:
+				w.catchUp(s)
 			case 3:
 				w.prune(s)
 			case 4:
@@ -495,6 +501,49 @@ func (w *world) replaceDead() {
 		w.add(s)
 		w.repair(s)
 	})
+}
+
+// travel says of a drive, here or away, that it travels, or that it stays.
+func (w *world) travel(s session) {
+	ids := w.all()
+	id, on := ids[w.rng.IntN(len(ids))], w.rng.IntN(3) > 0
+	err := s.a.Travel(s.ctx, id, on)
+	w.say("%s travels: %v: %v", id[30:], on, err)
+	w.sum.Travelled++
+	if err == nil && w.rng.IntN(2) == 0 {
+		w.repair(s)
+	}
+}
+
+// catchUp brings the drives attached up to date.
+func (w *world) catchUp(s session) {
+	report, err := s.a.CatchUp(s.ctx, nil)
+	w.say("catch up: %d made anew, %d spread, %d lost: %v", report.Rebuilt, report.Spread, len(report.Lost), err)
+	if err == nil && len(report.Lost) == 0 && !w.dark() {
+		w.believe(s, "")
+	}
+}
+
+// drain takes a good drive out: what is on it moves to the others first, so nothing that was promised may be the worse for it.
+func (w *world) drain(s session) {
+	id := s.ids[w.rng.IntN(len(s.ids))]
+	if len(s.ids) < 2 || w.hurt[id] {
+		return
+	}
+	report, err := s.a.Drain(s.ctx, id, nil)
+	w.say("drain %s: %d made anew, %d spread, %d lost: %v", id[30:], report.Rebuilt, report.Spread, len(report.Lost), err)
+	if err != nil {
+		return
+	}
+	w.sum.Drained++
+	delete(w.drives, id)
+	s.ids = slices.DeleteFunc(slices.Clone(s.ids), func(d string) bool { return d == id })
+	for i, h := range w.heads {
+		w.heads[i] = slices.DeleteFunc(slices.Clone(h), func(d string) bool { return d == id })
+	}
+	w.heads = slices.DeleteFunc(w.heads, func(h []string) bool { return len(h) == 0 })
+	w.believe(s, "")
+	w.check(s)
 }
 
 // add takes a new drive in.

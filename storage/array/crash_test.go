@@ -198,3 +198,29 @@ func TestPowerFailsWhileForksMerge(t *testing.T) {
 		}
 	}
 }
+
+// A drive says that it flushed and did not, as some USB bridges do, and then the power goes: it counts as one that died.
+func TestPowerFailsBehindABridgeThatLies(t *testing.T) {
+	for seed := range uint64(40) {
+		r := newRig(t, seed, 3, 1)
+		fill(t, r.a, 0)
+		r.drives[seed%3].IgnoreFlushes(true)
+		fill(t, r.a, 10)
+		r.power.Cut(1)
+		if err := r.a.Put(t.Context(), packName(99), pack(400_000, 99)); err == nil {
+			err = r.a.Sync(t.Context())
+			if err == nil {
+				t.Fatal("no power cut")
+			}
+		}
+		r.power.Restore()
+		r.drives[seed%3].IgnoreFlushes(false)
+		a := r.reopen()
+		wantFill(t, a, 0)
+		wantFill(t, a, 10)
+		scrub(t, a)
+		repair(t, a)
+		wantHealthy(t, a)
+		wantFill(t, a, 10)
+	}
+}

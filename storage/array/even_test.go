@@ -144,6 +144,10 @@ func TestNewDriveBringsRoom(t *testing.T) {
 func TestRoomEnoughMovesNothing(t *testing.T) {
 	r := sized(t, 71, 1, 100, 100)
 	fill(t, r.a, 0)
+	for i := range 15 {
+		mustPut(t, r.a, packName(100+i), pack(2<<20, uint64(i)))
+	}
+	mustSync(t, r.a)
 	d := vdrive.New(5)
 	d.Capacity(100*mega, 0)
 	r.drives = append(r.drives, d)

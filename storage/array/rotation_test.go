@@ -119,6 +119,12 @@ func TestTwoDrivesTakeTurns(t *testing.T) {
 		if h := wantHealthy(t, a); !h.Drives[here].Needed || h.Drives[here].Lacks > 0 {
 			t.Errorf("%+v", h.Drives[here])
 		}
+		repair(t, a)
+		if month > 1 { // deleted while it was away, and the other one is now
+			if _, err := r.drives[here].Stat(t.Context(), "vault/"+packName(10*(month-2)+1)); !errors.Is(err, storage.ErrNotExist) {
+				t.Errorf("month %d: what was deleted is still there: %v", month, err)
+			}
+		}
 		fill(t, a, 10*month)
 		if err := a.Delete(t.Context(), packName(10*(month-1)+1)); err != nil {
 			t.Fatal(err)
@@ -241,5 +247,32 @@ func TestTravelledApart(t *testing.T) {
 				wantFill(t, a, from)
 			}
 		}
+	}
+}
+
+// Two forks hold a blob in two ways, and one of them has rotted unseen: joining them does not throw the good one away.
+func TestForkIsNotJoinedOnRottenCopies(t *testing.T) {
+	r := newRig(t, 59, 3, 1)
+	want := pack(300_000, 1)
+	for _, fork := range [][]int{{0, 1}, {2}} {
+		a := r.reopen(fork...)
+		mustPut(t, a, packName(1), want)
+		mustSync(t, a)
+	}
+	for i := range 2 {
+		for block := range int64(5) {
+			r.drives[i].Rot("vault/"+packName(1), block*65536*8)
+		}
+	}
+	a := r.reopen()
+	for range 2 { // the first finds the damage, the second mends it
+		if _, err := a.Repair(t.Context(), nil); err != nil {
+			t.Fatal(err)
+		}
+		wantBlob(t, a, packName(1), want)
+	}
+	wantHealthy(t, a)
+	for _, left := range [][]int{{0, 1}, {0, 2}, {1, 2}} {
+		wantBlob(t, r.reopen(left...), packName(1), want)
 	}
 }
