@@ -200,7 +200,7 @@ func (i info) Size() int64                { return i.n.size }
 func (i info) Mode() fs.FileMode          { return i.n.mode }
 func (i info) ModTime() time.Time         { return i.n.mtime }
 func (i info) IsDir() bool                { return i.n.mode.IsDir() }
-func (i info) Sys() any                   { return nil }
+func (i info) Sys() any                   { return i.n.beyond() }
 func (i info) Type() fs.FileMode          { return i.n.mode.Type() }
 func (i info) Info() (fs.FileInfo, error) { return i, nil }
 func (i info) String() string             { return fs.FormatDirEntry(i) }

@@ -131,6 +131,37 @@ func parseNode(p []byte) (node, error) {
 	return n, nil
 }
 
+// Beyond is the Sys of a file that stock restic backed up with more than an fs.FS can show.
+type Beyond struct{ what []string }
+
+// NotRestored names what a restore from an fs.FS leaves out, in the plural.
+func (b Beyond) NotRestored() []string { return b.what }
+
+// beyond is nil where there is nothing to tell.
+func (n *node) beyond() any {
+	if n.raw == nil {
+		return nil
+	}
+	var j struct {
+		Links      uint64            `json:"links"`
+		Attributes []json.RawMessage `json:"extended_attributes"`
+	}
+	if json.Unmarshal(n.raw, &j) != nil {
+		return nil
+	}
+	var b Beyond
+	if len(j.Attributes) > 0 {
+		b.what = append(b.what, "extended attributes")
+	}
+	if j.Links > 1 && n.mode.IsRegular() {
+		b.what = append(b.what, "hard links to each other")
+	}
+	if b.what == nil {
+		return nil
+	}
+	return b
+}
+
 // validElement reports whether s may be the name of an entry of a folder.
 func validElement(s string) bool {
 	return s != "" && s != "." && s != ".." && len(s) <= 64<<10 && strings.IndexByte(s, '/') < 0 && strings.IndexByte(s, 0) < 0

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -21,7 +22,8 @@ import (
 
 // Restore adds what from holds to the directory (see usbhost.Phone). Each file is written under a temporary name, flushed
 // with all others, then read back and compared; only its last step gives it its own name. Times are exact, those of
-// directories that it made included.
+// directories that it made included. Symbolic links, which only snapshots of stock restic have, are made after all files.
+// Permissions are those of the snapshot as far as the umask lets them, and never keep the owner out.
 func (p *Phone) Restore(ctx context.Context, from fs.FS, watch usbhost.Watch) (usbhost.Report, error) {
 	tally := usbhost.NewTally(watch)
 	r := restore{phone: p, from: from, tally: tally, bufs: sync.Pool{New: func() any { return new([bufSize]byte) }}}
@@ -38,6 +40,7 @@ type restore struct {
 
 	plan []planDir
 	made map[string]bool // directories that this run made
+	less map[string]int  // files of which something is left out, by what
 
 	mu   sync.Mutex // guards sent; held while a file gets its name, lest two names that differ only in case replace each other
 	sent []sentFile
@@ -48,6 +51,8 @@ type planDir struct {
 	path  string
 	mtime time.Time
 	files []fs.FileInfo
+	links []string // names of symbolic links
+	perm  fs.FileMode
 }
 
 // sentFile is a file that was written and is not yet checked.
@@ -55,6 +60,7 @@ type sentFile struct {
 	dir, temp, want string // want is the name in the snapshot
 	size            int64
 	mtime           time.Time
+	perm            fs.FileMode
 	sum             uint32 // CRC-32C
 	item            *usbhost.Item
 }
@@ -63,6 +69,7 @@ func (r *restore) run(ctx context.Context) error {
 	if err := r.phone.alive(); err != nil {
 		return err
 	}
+	r.less = map[string]int{}
 	need, err := r.list(ctx, planDir{path: "."})
 	if err != nil {
 		return err
@@ -73,7 +80,31 @@ func (r *restore) run(ctx context.Context) error {
 	if err := r.writeAll(ctx); err != nil {
 		return errors.Join(err, r.discard())
 	}
+	r.links()
+	for _, what := range slices.Sorted(maps.Keys(r.less)) {
+		r.tally.Remark(".", fmt.Sprintf("%s are left out, with %d of the files here; stock restic restores them, too", what, r.less[what]), false)
+	}
 	return r.finish()
+}
+
+// links makes the symbolic links, after all files: nothing is written through one. Where the file system has none, each is named.
+func (r *restore) links() {
+	for _, d := range r.plan {
+		for _, elem := range d.links {
+			name := join(d.path, elem)
+			target, err := fs.ReadLink(r.from, name)
+			if err == nil {
+				if err = r.phone.root.Symlink(target, name); errors.Is(err, fs.ErrExist) {
+					if have, lerr := r.phone.root.Readlink(name); lerr == nil && have == target {
+						err = nil
+					}
+				}
+			}
+			if err != nil {
+				r.tally.Remark(name, "not restored: a symbolic link: "+reason(err), false)
+			}
+		}
+	}
 }
 
 func noSpace(need, free int64) error {
@@ -104,12 +135,19 @@ func (r *restore) list(ctx context.Context, d planDir) (need int64, err error) {
 		case err != nil:
 			r.tally.Remark(name, "not restored: "+reason(err), false)
 		case info.IsDir():
-			subs = append(subs, planDir{path: name, mtime: info.ModTime()})
+			subs = append(subs, planDir{path: name, mtime: info.ModTime(), perm: info.Mode().Perm() | 0o700})
+		case info.Mode().Type() == fs.ModeSymlink:
+			d.links = append(d.links, e.Name())
 		case !info.Mode().IsRegular():
 			r.tally.Remark(name, "not restored: "+kind(info.Mode()), false)
 		default:
 			d.files = append(d.files, info)
 			bytes += info.Size()
+			if x, ok := info.Sys().(interface{ NotRestored() []string }); ok {
+				for _, what := range x.NotRestored() {
+					r.less[what]++
+				}
+			}
 			if have, err := r.phone.root.Lstat(name); err != nil || have.Size() != info.Size() {
 				need += info.Size()
 			}
@@ -219,7 +257,7 @@ func (s *shared) done() error {
 // enter makes the directory if it is not there and opens it.
 func (r *restore) enter(d *planDir) (*os.Root, error) {
 	if d.path != "." && !r.made[d.path] {
-		switch err := r.phone.root.Mkdir(d.path, 0o777); {
+		switch err := r.phone.root.Mkdir(d.path, d.perm); {
 		case err == nil:
 			r.made[d.path] = true
 		case !errors.Is(err, fs.ErrExist):
@@ -247,7 +285,7 @@ func (r *restore) file(ctx context.Context, root *os.Root, dir string, n int, f 
 		item.Kept()
 		return nil
 	}
-	s := sentFile{dir: dir, want: f.Name(), size: f.Size(), mtime: f.ModTime(), item: item}
+	s := sentFile{dir: dir, want: f.Name(), size: f.Size(), mtime: f.ModTime(), perm: f.Mode().Perm() | 0o600, item: item}
 	s.temp = fmt.Sprintf("%s%d", tempPrefix, n)
 	s.sum, err = r.write(ctx, root, name, s)
 	if err == nil {
@@ -280,10 +318,10 @@ func (r *restore) write(ctx context.Context, root *os.Root, name string, s sentF
 	}
 	defer src.Close()
 	const flags = os.O_WRONLY | os.O_CREATE | os.O_EXCL
-	dst, err := root.OpenFile(s.temp, flags, 0o666)
+	dst, err := root.OpenFile(s.temp, flags, s.perm)
 	if errors.Is(err, fs.ErrExist) { // left by a restore that was cut off
 		if err = root.Remove(s.temp); err == nil {
-			dst, err = root.OpenFile(s.temp, flags, 0o666)
+			dst, err = root.OpenFile(s.temp, flags, s.perm)
 		}
 	}
 	if err != nil {
