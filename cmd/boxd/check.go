@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"syscall"
 
 	"github.com/spf13/pflag"
 
@@ -150,19 +153,44 @@ func vaultExportCommand(flags *pflag.FlagSet) action {
 	}
 }
 
+// allReadable names the drives that are needed before hours of copying end at a piece that none of those here has.
+func (r *rack) allReadable(ctx context.Context) error {
+	h, err := r.array.Health(ctx)
+	if err == nil && (h.Unreadable > 0 || h.LedgerIncomplete) {
+		return hintError{errors.New("not enough drives: " + protection(h)), "unavailable", "attach one more of the drives that are away and name it with --drive"}
+	}
+	return err
+}
+
+// exportError words what kept an export from ending.
+func exportError(ctx context.Context, to string, err error) error {
+	switch {
+	case ctx.Err() != nil:
+		return hintError{fmt.Errorf("interrupted: %w", ctx.Err()), "interrupted", "the same command goes on from here"}
+	case errors.Is(err, syscall.ENOSPC):
+		return hintError{fmt.Errorf("no room left in %s", printable(to)), "target-full", "make room and give the same command again: it goes on; or name another folder"}
+	case errors.Is(err, fs.ErrExist):
+		return hintError{err, "target", "name an empty folder, or one that does not exist yet"}
+	}
+	return err
+}
+
 func exportRepository(ctx context.Context, c *call, dirs []string, to string) (err error) {
 	r, err := openArray(ctx, dirs, reading)
 	if err != nil {
 		return err
 	}
 	defer r.also(&err)
+	if err := r.allReadable(ctx); err != nil {
+		return err
+	}
 	progress := newBar(c.err, "export")
 	err = vault.Export(ctx, r.array, to, func(done, total int64) { progress.show(done, total, done, "") })
 	progress.clear()
 	if err != nil {
-		return err
+		return exportError(ctx, to, err)
 	}
-	return c.print(map[string]string{"repository": to}, func(w io.Writer) {
+	return c.print(map[string]string{"repository": quoteName(to)}, func(w io.Writer) {
 		fmt.Fprintf(w, "a plain restic repository is in %s\n  restic -r %s --password-file KEY snapshots\n", printable(to), printable(to))
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 
 	"phonebackupbox/storage/vault"
@@ -106,6 +107,9 @@ func checkNewKey(path string, drives ...string) error {
 }
 
 func syncDir(dir string) error {
+	if runtime.GOOS == "windows" {
+		return nil // it cannot flush a folder, and its file systems write names with the files
+	}
 	d, err := os.Open(dir)
 	if err != nil {
 		return err

@@ -10,7 +10,6 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"strings"
 
 	"phonebackupbox/storage"
 )
@@ -77,10 +76,10 @@ func (d repositoryFolder) Get(ctx context.Context, name string, off int64, p []b
 	return n, err
 }
 
-// List implements storage.Store, for prefixes that end in a slash.
+// List implements storage.Store, for "" and prefixes that end in a slash.
 func (d repositoryFolder) List(ctx context.Context, prefix string) iter.Seq2[storage.Info, error] {
 	return func(yield func(storage.Info, error) bool) {
-		folder := strings.TrimSuffix(prefix, "/")
+		folder := path.Clean(prefix)
 		err := fs.WalkDir(os.DirFS(string(d)), folder, func(name string, e fs.DirEntry, err error) error {
 			if errors.Is(err, fs.ErrNotExist) {
 				return nil // removed meanwhile, or never made

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -365,6 +366,65 @@ func TestCancelledBackupIsSaved(t *testing.T) {
 	}
 	if err := tree.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestExportGoesOn cuts an export short, spoils what it wrote, changes the vault, and lets it go on: what is there then is
+// what a fresh export has, and what was there and good was not read again.
+func TestExportGoesOn(t *testing.T) {
+	m := newMapStore()
+	v, _ := newVault(t, m)
+	v.pace = rhythm{pack: 60_000, sync: 120_000, maxUnsynced: 180_000, index: 2, merge: 2}
+	backup(t, v, pixel, crashFiles(1, 20, 25_000))
+	dir := filepath.Join(t.TempDir(), "repo")
+	ctx, cancel := context.WithCancel(t.Context())
+	err := Export(ctx, m, dir, func(done, total int64) {
+		if done > total/2 {
+			cancel()
+		}
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "config")); err == nil {
+		t.Error("an export cut short is a repository")
+	}
+	packs, err := filepath.Glob(filepath.Join(dir, "data", "*", "*"))
+	if err != nil || len(packs) < 3 {
+		t.Fatalf("%d packs, %v", len(packs), err)
+	}
+	torn := packs[0]
+	if info, err := os.Stat(torn); err != nil || os.WriteFile(torn, make([]byte, info.Size()), 0o600) != nil {
+		t.Fatal(err)
+	}
+	gone := filepath.Join(dir, "index", strings.Repeat("0", 64)) // of an index that a prune removed meanwhile
+	mine := filepath.Join(dir, "notes.txt")
+	if os.WriteFile(gone, []byte("old"), 0o600) != nil || os.WriteFile(mine, []byte("mine"), 0o600) != nil || os.WriteFile(packs[1]+".part", nil, 0o600) != nil {
+		t.Fatal("cannot write")
+	}
+	other := newMapStore()
+	newVault(t, other)
+	if err := Export(t.Context(), other, dir, nil); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("an export of another vault goes on here: %v", err)
+	}
+	backup(t, v, pixel, crashFiles(2, 20, 25_000))
+	m.gone[strings.TrimPrefix(filepath.ToSlash(packs[2]), filepath.ToSlash(dir)+"/")] = true // must not be read again
+	if err := Export(t.Context(), m, dir, nil); err != nil {
+		t.Fatal(err)
+	}
+	clear(m.gone)
+	fresh := t.TempDir()
+	if err := Export(t.Context(), m, fresh, nil); err != nil {
+		t.Fatal(err)
+	}
+	if p, err := os.ReadFile(mine); err != nil || string(p) != "mine" {
+		t.Errorf("a file of the owner's: %q, %v", p, err)
+	}
+	if err := os.Remove(mine); err != nil {
+		t.Fatal(err)
+	}
+	if a, b := loadStore(t, fresh), loadStore(t, dir); !maps.EqualFunc(a.blobs, b.blobs, bytes.Equal) {
+		t.Error("an export that went on is not as one that was never cut short")
 	}
 }
 
