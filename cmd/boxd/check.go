@@ -127,6 +127,7 @@ func vaultExportCommand(flags *pflag.FlagSet) action {
 	f.register(flags)
 	format := flags.String("format", "", "restic: a plain restic repository, made without the key")
 	to := flags.String("to", "", "the `folder` to write into")
+	into := flags.Bool("into-existing", false, "let a snapshot go into a folder that holds something; nothing there is overwritten")
 	return func(ctx context.Context, c *call, args []string) (err error) {
 		switch {
 		case *to == "":
@@ -146,7 +147,7 @@ func vaultExportCommand(flags *pflag.FlagSet) action {
 		if err != nil {
 			return err
 		}
-		if err := makeTarget(*to, false); err != nil {
+		if err := makeTarget(*to, *into); err != nil {
 			return err
 		}
 		return restore(ctx, c, r, snap, "folder:"+*to)
