@@ -212,10 +212,11 @@ func TestConfirmWords(t *testing.T) {
 	if !wordsSafe(t, s) {
 		t.Error("confirmed words are not called safe")
 	}
-	for _, w := range words {
-		if strings.Contains(type_.String()+out.String(), " "+w+" ") {
-			t.Errorf("the prompt shows the word %q", w)
-		}
+	// Some of what is always said is among the 2,048 words itself.
+	said := strings.NewReplacer("Take the paper with your 24 words and type the three that are asked for.", "",
+		"good: the words are safe on paper", "", "word ", "").Replace(type_.String() + out.String())
+	if strings.ContainsAny(said, "abcdefghijklmnopqrstuvwxyz") {
+		t.Errorf("the prompt shows %q", said)
 	}
 }
 
