@@ -235,7 +235,12 @@ func (b *bays) inWords(h array.Health, snapshots int) firmware.Health {
 		if d.State == array.Attached && d.Total > 0 && d.Free < nearlyFull {
 			state = firmware.DriveFull
 		}
-		out.Drives = append(out.Drives, firmware.Drive{ID: d.ID, Label: d.Label, State: state, Free: d.Free, Total: d.Total})
+		note := ""
+		if d.Travels {
+			d.Complete = false // that is for people with a computer
+			note = strings.Join(remarks(h, d, nil), ", ")
+		}
+		out.Drives = append(out.Drives, firmware.Drive{ID: d.ID, Label: d.Label, State: state, Free: d.Free, Total: d.Total, Note: note})
 	}
 	for _, dir := range b.slots {
 		if isStick(dir) { // never a drive; of this vault if its key is

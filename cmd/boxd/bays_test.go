@@ -185,3 +185,38 @@ func TestAKeyStickIsNoDrive(t *testing.T) {
 		t.Error("the key stick was changed")
 	}
 }
+
+// A drive that travels is shown as such, and while it is away and all is well the box has nothing to say about it.
+func TestBaysWithADriveThatTravels(t *testing.T) {
+	s := newSite(t, 3, 1)
+	must(t, exitOK, s.with("drive", "travels", s.drives[2])...)
+	words, err := readKey(s.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bays{password: words}
+	for _, dir := range s.drives {
+		b.plug(dir)
+	}
+	for _, there := range []bool{true, false} {
+		if !there {
+			if err := os.Rename(s.drives[2], s.drives[2]+"-away"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		h, err := b.Health(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := firmware.Drive{State: firmware.DriveAway, Note: "travels"}
+		if there {
+			want = firmware.Drive{State: firmware.DriveOK, Note: "travels, may leave"}
+		}
+		if d := h.Drives[2]; d.State != want.State || d.Note != want.Note || !h.Protected() {
+			t.Errorf("there: %v: %+v", there, h)
+		}
+	}
+	if err := b.Eject(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
