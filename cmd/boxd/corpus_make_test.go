@@ -24,8 +24,12 @@ import (
 //
 //	go test ./cmd/boxd -run TestMakeCorpus -make-corpus 2027-03
 //
-// writes testdata/vaults/2027-03. Do so when the format has changed, look at the notes, and leave the older folders alone.
-var makeCorpus = flag.String("make-corpus", "", "the `name` of a new folder of drives in testdata/vaults")
+// writes testdata/vaults/2027-03. Do so when the format has changed, look at the notes, and leave the older folders alone;
+// -make-only names one layout where only that is new.
+var (
+	makeCorpus = flag.String("make-corpus", "", "the `name` of a new folder of drives in testdata/vaults")
+	makeOnly   = flag.String("make-only", "", "the `layout` to make, and no other")
+)
 
 // corpusMaker makes one corpus.
 type corpusMaker struct {
@@ -57,6 +61,8 @@ var corpusLayouts = map[string]func(m *corpusMaker){
 	"cut-short":            cutShort,
 	"plain":                withPlain,
 	"from-stock-restic":    fromStockRestic,
+	"one-travels":          oneTravels,
+	"rekeyed":              rekeyed,
 }
 
 // layoutWords say what a corpus is, for who finds it.
@@ -78,6 +84,8 @@ var layoutWords = map[string]string{
 	"cut-short":            "two drives after a backup that a power cut ended: resume records, packs that no index names, a torn ledger segment, pending files",
 	"plain":                "a drive, and a plain drive beside it",
 	"from-stock-restic":    "two drives with snapshots copied from repositories of stock restic 0.14 and 0.18",
+	"one-travels":          "three drives, one of which travels and is away",
+	"rekeyed":              "two drives sealed anew after a leak: a new vault in their place, and the note of the old one",
 }
 
 func TestMakeCorpus(t *testing.T) {
@@ -90,7 +98,7 @@ func TestMakeCorpus(t *testing.T) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(corpusLayouts)) {
 		file := filepath.Join(dir, name+".zip")
-		if _, err := os.Stat(file); err == nil {
+		if _, err := os.Stat(file); err == nil || *makeOnly != "" && *makeOnly != name {
 			continue
 		}
 		m := &corpusMaker{t: t, phone: corpusPhone, note: corpusNote{Layout: layoutWords[name], Made: time.Now().UTC().Format(time.DateOnly)}}
@@ -344,6 +352,25 @@ func withPlain(m *corpusMaker) {
 	m.night()
 	must(m.t, exitOK, m.with("drive", "refresh", plain)...)
 	m.note.Plain = diskSums(m.t, plain)
+}
+
+func oneTravels(m *corpusMaker) {
+	m.create(3, 1)
+	m.night()
+	must(m.t, exitOK, m.with("drive", "travels", m.drives[2])...)
+	m.night(0, 1)
+	m.stolen(2)
+}
+
+func rekeyed(m *corpusMaker) {
+	m.create(2, 1)
+	m.night()
+	old := filepath.Join(m.dir, "old-key")
+	writeFile(m.t, old, []byte(readFile(m.t, m.key)), time.Now())
+	must(m.t, exitOK, m.with("vault", "rekey")...)
+	m.key += ".new"
+	m.note.Keys, m.note.Removed = []string{"key.new"}, []string{"old-key"}
+	m.night()
 }
 
 // fromStockRestic copies snapshots of stock restic into a vault.

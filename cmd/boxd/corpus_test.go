@@ -228,7 +228,7 @@ func unzipFile(dir string, f *zip.File) (err error) {
 // its keys and not by those that were removed; reads, restores, exports and repairs it, and backs up into it.
 func TestDrivesOfEveryLayoutOpen(t *testing.T) {
 	files, err := filepath.Glob("testdata/vaults/*/*.zip")
-	if err != nil || len(files) < 15 {
+	if err != nil || len(files) < 19 {
 		t.Fatalf("%d corpora, %v", len(files), err)
 	}
 	for _, file := range files {

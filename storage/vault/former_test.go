@@ -39,6 +39,7 @@ func TestFormers(t *testing.T) {
 func FuzzFormer(f *testing.F) {
 	f.Add([]byte(`{"vault":"` + strings.Repeat("ab", 32) + `","snapshots":["` + strings.Repeat("01", 32) + `"],"over":["x"],"left":[{"id":"y","label":"z"}]}`))
 	f.Add([]byte(`{"vault":"x"}`))
+	seedDocuments(f, "former")
 	f.Add([]byte(`[]`))
 	f.Fuzz(func(t *testing.T, p []byte) {
 		a, err := parseFormer(p)

@@ -17,7 +17,7 @@ import (
 func oldVaults(f *testing.F) []*Vault {
 	f.Helper()
 	var list []*Vault
-	for _, name := range []string{"one-drive", "two-drives", "keys-and-state", "cut-short", "pruned-and-folded", "from-stock-restic"} {
+	for _, name := range []string{"one-drive", "two-drives", "keys-and-state", "cut-short", "pruned-and-folded", "from-stock-restic", "rekeyed"} {
 		files, err := filepath.Glob("../../cmd/boxd/testdata/vaults/*/" + name + ".zip")
 		if err != nil || len(files) == 0 {
 			f.Fatalf("no corpus %s: %v", name, err)
