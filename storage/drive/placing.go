@@ -22,9 +22,11 @@ import (
 // flushed. The list is there from the first change until the drive is closed: with it, the drive is not clean.
 const placingName = ownDir + "/placing"
 
-// sharedDir takes pending files that share their bytes with a file that has its name already. Removing one of the two
-// would free the bytes of the other.
-const sharedDir = ownDir + "/shared"
+// asideDir takes pending files that a power cut left and that must not be removed: one that shares its bytes with a file that
+// has its name already, since those would be freed, and one that was never flushed, of which FAT may know less than its
+// folder does: Linux makes the whole drive read-only when it finds such a file while removing it (fs/fat/fatent.c,
+// fat_free_clusters). They cost room until a file system check; nobody reads them.
+const asideDir = ownDir + "/aside"
 
 // maxPlacing bounds the list, in bytes. A file takes about 150 of them.
 const maxPlacing = 64 << 20
@@ -120,9 +122,22 @@ func (d *Drive) settle() error {
 		return err
 	}
 	d.touched = true
+	flushed := make(map[string]bool) // by their names in pendingDir
 	for _, f := range parsePlacing(p) {
+		flushed[f.Temp] = true
 		if err := d.settleOne(f); err != nil {
 			return err
+		}
+	}
+	left, err := fs.ReadDir(d.root.FS(), pendingDir)
+	if err != nil {
+		return err
+	}
+	for _, e := range left {
+		if d.format.Fragile && !flushed[e.Name()] {
+			if err := d.putAside(e.Name()); err != nil {
+				return err
+			}
 		}
 	}
 	// From here on what is on the list counts as any other file, and what takes the drive's place may use the same names.
@@ -159,10 +174,15 @@ func (d *Drive) settleOne(f placed) error {
 	if f.Size == 0 {
 		return nil // no bytes to share
 	}
-	if err := d.root.MkdirAll(sharedDir, modeDir); err != nil {
+	return d.putAside(f.Temp)
+}
+
+// putAside moves a pending file where nobody looks: a rename leaves its bytes alone.
+func (d *Drive) putAside(temp string) error {
+	if err := d.root.MkdirAll(asideDir, modeDir); err != nil {
 		return err
 	}
-	return d.root.Rename(temp, path.Join(sharedDir, newUUID()))
+	return d.root.Rename(path.Join(pendingDir, temp), path.Join(asideDir, newUUID()))
 }
 
 // syncTree flushes everything on a fragile file system: contents, names and the drive's own cache.
