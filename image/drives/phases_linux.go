@@ -180,8 +180,12 @@ func after(g *guest) error {
 	if _, _, err := g.boxd("vault", "verify"); err != nil {
 		return err
 	}
-	_, _, err = g.boxd("vault", "repair")
-	return err
+	// A folder on FAT that was being made may be torn, too, and hold up a repair until the file system was checked. Nothing
+	// that was acknowledged is in it.
+	if _, _, err := g.boxd("vault", "repair"); err != nil {
+		say("REPAIR %v", err)
+	}
+	return nil
 }
 
 func (g *guest) restore(id, generation string) error {
