@@ -55,7 +55,7 @@ func (s *source) read(ctx context.Context, typ blobType, id hash, buf []byte) ([
 		failed = cmp.Or(failed, err)
 	}
 	if failed == nil {
-		failed = fmt.Errorf("vault: %s blob %s: %w: no index names it", typ, id, ErrDamaged)
+		failed = fmt.Errorf("vault: %w", s.v.unnamed(typ, id))
 	}
 	return nil, failed
 }

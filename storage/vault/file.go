@@ -59,7 +59,7 @@ func newFile(ctx context.Context, src *source, n node, path string) (*file, erro
 	for i, id := range n.content {
 		m, ok := src.v.index.size(dataBlob, id)
 		if !ok {
-			return nil, &fs.PathError{Op: "open", Path: path, Err: fmt.Errorf("vault: data blob %s: %w: no index names it", id, ErrDamaged)}
+			return nil, &fs.PathError{Op: "open", Path: path, Err: fmt.Errorf("vault: %w", src.v.unnamed(dataBlob, id))}
 		}
 		if size += m; f.ends != nil {
 			f.ends[i] = size

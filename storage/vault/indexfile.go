@@ -162,7 +162,7 @@ func (v *Vault) loadIndexes(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var ignored atomic.Int64
+	var ignored, away atomic.Int64
 	names := map[string]bool{}
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(min(max(runtime.GOMAXPROCS(0), 2), 4))
@@ -178,6 +178,11 @@ func (v *Vault) loadIndexes(ctx context.Context) error {
 				ignored.Add(1)
 				return nil
 			}
+			if errors.Is(err, storage.ErrUnavailable) && gctx.Err() == nil {
+				v.o.Log.Warn("an index is out of reach, and what it names", "name", info.Name, slog.Any("err", err))
+				away.Add(1)
+				return nil
+			}
 			return err
 		})
 	}
@@ -185,11 +190,23 @@ func (v *Vault) loadIndexes(ctx context.Context) error {
 		return err
 	}
 	cache.tidy(names)
+	if v.indexAway = away.Load() > 0; v.indexAway {
+		v.scanned = true // nobody knows which packs no index names
+		return nil
+	}
 	if ignored.Load() == 0 {
 		return nil
 	}
 	v.scanned = true
 	return v.scanPacks(ctx, false)
+}
+
+// unnamed is why a blob cannot be had that no index names.
+func (v *Vault) unnamed(typ blobType, id hash) error {
+	if v.indexAway {
+		return fmt.Errorf("%s blob %s: %w: none of the indexes that are here names it", typ, id, storage.ErrUnavailable)
+	}
+	return fmt.Errorf("%s blob %s: %w: no index names it", typ, id, ErrDamaged)
 }
 
 // loadIndex reads one index file.

@@ -55,7 +55,7 @@ func (c *census) tree(ctx context.Context, id hash, depth int) error {
 	}
 	if !c.mark(treeBlob, id) {
 		if _, ok := c.v.index.first(treeBlob, id); !ok {
-			return fmt.Errorf("tree %s: %w: no index names it", id, ErrDamaged)
+			return c.v.unnamed(treeBlob, id)
 		}
 		return nil
 	}

@@ -60,6 +60,9 @@ func (v *Vault) Prune(ctx context.Context, o PruneOptions) (PruneReport, error) 
 	case v.cfg.Version != 2:
 		return PruneReport{}, fmt.Errorf("vault: prune: format version 1 can only be read: %w", errors.ErrUnsupported)
 	}
+	if v.indexAway {
+		return PruneReport{}, fmt.Errorf("vault: prune: an index is out of reach: %w", storage.ErrUnavailable)
+	}
 	if err := v.hold(); err != nil {
 		return PruneReport{}, fmt.Errorf("vault: prune: %w", err)
 	}

@@ -31,6 +31,8 @@ type Vault struct {
 	zip   zipper
 	index *index
 	pace  rhythm
+	// indexAway: an index file is on a drive that is not here. What it names is out of reach, whatever else is; set by Open.
+	indexAway bool
 
 	mu        sync.Mutex // guards what follows
 	tree      *Tree      // the one that is open, nil if none

@@ -117,7 +117,7 @@ func TestOpenTellsErrorsApart(t *testing.T) {
 		"key cut":        {words, cut(key), ErrDamaged, key},
 		"index flipped":  {words, flip(index), ErrDamaged, index},
 		"index cut":      {words, cut(index), ErrDamaged, index},
-		"away":           {words, func(m *mapStore) { m.gone[index] = true }, storage.ErrUnavailable, index},
+		"away":           {words, func(m *mapStore) { m.gone["config"] = true }, storage.ErrUnavailable, "config"},
 		"newer":          {words, newer, ErrNewer, "version 3"},
 	} {
 		n := m.restart(func(string) bool { return true })
