@@ -48,11 +48,11 @@ $(RESTIC014): .ci/tools014/go.mod
 
 .PHONY: test
 test: $(STOCK) ## all tests, without cgo; builds stock restic first, the judge of our vault
-	CGO_ENABLED=0 go test $(ARGS) ./...
+	CGO_ENABLED=0 go test -timeout=20m $(ARGS) ./...
 
 .PHONY: race
 race: $(STOCK) ## all tests under the race detector; needs a C compiler
-	CGO_ENABLED=1 go test -race $(ARGS) ./...
+	CGO_ENABLED=1 go test -race -timeout=40m $(ARGS) ./...
 
 .PHONY: lint
 lint: ## gofmt, go vet, staticcheck
