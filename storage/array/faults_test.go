@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -565,4 +566,35 @@ func TestStatTellsWhatCannotBeRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	want(a, packName(2), storage.ErrCorrupt)
+}
+
+// A repair reads what is left to make anew what is lost, and what it finds damaged on the way it mends, too: nobody asks it
+// a second time.
+func TestRepairMendsWhatItMeets(t *testing.T) {
+	for from := range 2 {
+		r := newRig(t, 23, 3, 1)
+		fill(t, r.a, 0)
+		rotten := 0
+		for _, file := range files(t, r.drives[from]) {
+			if strings.HasPrefix(file, "vault/") && r.drives[from].Rot(file, 8) {
+				rotten++
+			}
+		}
+		r.drives = append(r.drives, vdrive.New(777))
+		a := r.reopen(0, 1, 3)
+		if err := a.Add(t.Context(), r.members(3)[0]); err != nil {
+			t.Fatal(err)
+		}
+		if err := a.Remove(t.Context(), "drive-2"); err != nil {
+			t.Fatal(err)
+		}
+		rep := repair(t, a)
+		if from == 0 && (rotten == 0 || rep.Mended == 0) {
+			t.Errorf("%d rotten, %+v: nothing was met", rotten, rep)
+		}
+		if h, err := a.Health(t.Context()); err != nil || h.Damaged > 0 || !h.Protected() {
+			t.Errorf("%d rotten: %v, %+v", rotten, err, h)
+		}
+		wantFill(t, a, 0)
+	}
 }

@@ -81,6 +81,9 @@ func (r *repairer) run(ctx context.Context) error {
 	if r.quick {
 		return r.sync(ctx)
 	}
+	if err := r.all(ctx, r.foundHurt()); err != nil {
+		return err
+	}
 	moved, err := r.even(ctx, names)
 	if err != nil {
 		return err
@@ -152,6 +155,20 @@ func (a *Array) forceSync(ctx context.Context) error {
 	a.commit.Lock()
 	defer a.commit.Unlock()
 	return a.sync(ctx, true)
+}
+
+// foundHurt lists the blobs with damage that turned up only when something else was made from them, after their turn.
+func (r *repairer) foundHurt() []string {
+	r.a.mu.RLock()
+	defer r.a.mu.RUnlock()
+	var names []string
+	for h := range r.a.damage {
+		if name, ok := blobOf(h.path); ok && h.m.up() && !slices.Contains(r.report.Lost, name) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // list remembers what lies on a drive.
