@@ -9,6 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"os"
 	"os/exec"
 	"strings"
 	"sync"
@@ -23,16 +25,17 @@ type Config struct {
 	Kernel, Initramfs string // files
 	Args              string // more for the kernel's command line
 	Disks             []*Disk
-	Memory            int // MiB; 0 is 1024
-	Extra             []string
+	Memory            int      // MiB; 0 is 1024
+	Extra             []string // more of QEMU's options, such as "-device", "usb-mtp,bus=usb.0,rootdir=DIR"; the USB bus is usb.0
 }
 
 // Machine is one that runs, from Boot to Wait or CutPower.
 type Machine struct {
-	cmd   *exec.Cmd
-	disks []*Disk
-	lines chan string // what the serial console says
-	done  chan error  // how QEMU ended
+	cmd     *exec.Cmd
+	monitor *monitor
+	disks   []*Disk
+	lines   chan string // what the serial console says
+	done    chan error  // how QEMU ended
 
 	mu  sync.Mutex // guards log
 	log strings.Builder
@@ -40,9 +43,11 @@ type Machine struct {
 
 // Boot starts a machine. It ends when its guest switches it off, at CutPower, or with ctx.
 func Boot(ctx context.Context, c Config) (*Machine, error) {
+	const monitorFD = 3 // the first of cmd.ExtraFiles
 	args := []string{"-M", "virt", "-cpu", "cortex-a72", "-smp", "2", "-m", fmt.Sprint(cmp.Or(c.Memory, 1024)), "-accel", "tcg,thread=multi",
 		"-display", "none", "-monitor", "none", "-nodefaults", "-no-reboot", "-serial", "stdio", "-kernel", c.Kernel, "-initrd", c.Initramfs,
-		"-append", "console=ttyAMA0 quiet loglevel=3 panic=-1 rdinit=/init " + c.Args, "-device", "qemu-xhci,id=usb,p2=8,p3=8"}
+		"-append", "console=ttyAMA0 quiet loglevel=3 panic=-1 rdinit=/init " + c.Args, "-device", "qemu-xhci,id=usb,p2=8,p3=8",
+		"-chardev", fmt.Sprintf("socket,id=monitor,fd=%d", monitorFD), "-mon", "chardev=monitor,mode=control"}
 	m := &Machine{lines: make(chan string, 1<<16), done: make(chan error, 1)}
 	for i, d := range c.Disks {
 		if err := d.serve(); err != nil {
@@ -54,16 +59,32 @@ func Boot(ctx context.Context, c Config) (*Machine, error) {
 			"-device", strings.ReplaceAll(d.Attach, "DRIVE", id))
 	}
 	m.cmd = exec.CommandContext(ctx, Program, append(args, c.Extra...)...)
+	if err := m.start(); err != nil {
+		return nil, errors.Join(err, m.stopDisks())
+	}
+	if err := m.Command(ctx, "qmp_capabilities", nil, nil); err != nil {
+		return nil, errors.Join(err, m.CutPower(), errors.New(m.Log()))
+	}
+	return m, nil
+}
+
+// start starts QEMU with its console and its monitor.
+func (m *Machine) start() error {
+	monitor, theirs, err := newMonitor()
+	if err != nil {
+		return err
+	}
+	m.monitor, m.cmd.ExtraFiles = monitor, []*os.File{theirs}
 	out, err := m.cmd.StdoutPipe()
 	if err == nil {
 		m.cmd.Stderr = m.cmd.Stdout
 		err = m.cmd.Start()
 	}
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("vm: %w (Debian: qemu-system-arm)", err), m.stopDisks())
+	if err = errors.Join(err, theirs.Close()); err != nil {
+		return errors.Join(fmt.Errorf("vm: %w (Debian: qemu-system-arm)", err), monitor.conn.Close())
 	}
 	go m.read(out)
-	return m, nil
+	return nil
 }
 
 // read passes the console on until QEMU ends. Wait and CutPower wait for it.
@@ -115,6 +136,9 @@ func (m *Machine) Wait() error {
 	m.done <- nil // for who asks again
 	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && !exit.Exited() {
 		err = nil // killed, by CutPower
+	}
+	if cerr := m.monitor.conn.Close(); !errors.Is(cerr, net.ErrClosed) {
+		err = errors.Join(err, cerr)
 	}
 	return errors.Join(err, m.stopDisks())
 }
