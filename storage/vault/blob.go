@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"phonebackupbox/storage"
@@ -14,7 +15,8 @@ import (
 // A source reads blobs. It remembers windows of packs, because small files lie side by side and a store checks whole
 // blocks whatever it is asked for. It is safe for concurrent use.
 type source struct {
-	v *Vault
+	v    *Vault
+	bufs buffers
 
 	mu      sync.Mutex
 	windows []*window // the newest last
@@ -27,6 +29,8 @@ type window struct {
 	p    []byte        // complete once ready is closed
 	err  error         // of reading p
 	ok   chan struct{} // closed when p and err are final
+	refs int           // readers that copy from it now; source.mu guards it and gone
+	gone bool          // no longer in windows: the last reader gives p back
 }
 
 const (
@@ -35,10 +39,10 @@ const (
 	smallBlob   = 64 << 10  // sealed blobs up to this size are read by windows
 )
 
-func (v *Vault) newSource() *source { return &source{v: v} }
+func (v *Vault) newSource() *source { return &source{v: v, bufs: newBuffers()} }
 
-// read returns a blob's plain bytes, checked against its hash. buf is used if its capacity suffices; it needs overhead
-// more bytes than the blob.
+// read returns a blob's plain bytes, checked against its hash. buf is used if its capacity suffices; a blob that is not
+// compressed needs overhead more bytes than it has.
 func (s *source) read(ctx context.Context, typ blobType, id hash, buf []byte) ([]byte, error) {
 	var places [4]place
 	found := s.v.index.find(typ, id, places[:0])
@@ -62,28 +66,36 @@ func (s *source) read(ctx context.Context, typ blobType, id hash, buf []byte) ([
 
 // readAt reads a blob from one of its places.
 func (s *source) readAt(ctx context.Context, at place, buf []byte) ([]byte, error) {
-	if cap(buf) < int(at.length) {
-		buf = make([]byte, at.length)
+	sealed := buf[:0]
+	if at.plain != 0 { // buf is for what it decompresses to
+		sealed = s.bufs.get(int(at.length))
 	}
-	buf = buf[:at.length]
-	if err := s.sealedBytes(ctx, at, buf); err != nil {
+	if cap(sealed) < int(at.length) {
+		sealed = make([]byte, at.length)
+	}
+	sealed = sealed[:at.length]
+	if err := s.sealedBytes(ctx, at, sealed); err != nil {
 		return nil, fmt.Errorf("vault: %s blob %s in pack %s: %w", at.typ, at.id, s.v.index.pack(at.pack).id, err)
 	}
-	p, err := s.v.plain(at.packedBlob, buf)
+	p, err := s.v.plain(at.packedBlob, sealed, buf)
 	if err != nil {
 		return nil, fmt.Errorf("vault: %s blob %s in pack %s: %w", at.typ, at.id, s.v.index.pack(at.pack).id, err)
+	}
+	if at.plain != 0 {
+		s.bufs.put(sealed)
 	}
 	return p, nil
 }
 
-// plain decrypts the sealed bytes of a blob in place, decompresses them and checks the hash.
-func (v *Vault) plain(b packedBlob, p []byte) ([]byte, error) {
+// plain decrypts the sealed bytes of a blob in place, decompresses them, into dst if its capacity suffices, and checks the
+// hash.
+func (v *Vault) plain(b packedBlob, p, dst []byte) ([]byte, error) {
 	p, err := v.key.open(p)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	if b.plain != 0 {
-		if p, err = v.zip.decompress(p, int64(b.plain), maxTree); err != nil {
+		if p, err = v.zip.decompress(p, int64(b.plain), maxTree, dst); err != nil {
 			return nil, err
 		}
 	}
@@ -108,6 +120,7 @@ func (s *source) sealedBytes(ctx context.Context, at place, p []byte) error {
 		return damagedIfShort(err)
 	}
 	w := s.window(ctx, at)
+	defer s.release(w)
 	select {
 	case <-w.ok:
 	case <-ctx.Done():
@@ -131,22 +144,23 @@ func damagedIfShort(err error) error {
 	return fmt.Errorf("%w: %w", ErrDamaged, err)
 }
 
-// window returns a window that holds all of a small blob. The first to ask for it reads it.
+// window returns a window that holds all of a small blob. The first to ask for it reads it. The caller releases it.
 func (s *source) window(ctx context.Context, at place) *window {
 	s.mu.Lock()
 	for i, w := range s.windows {
-		if w.pack == at.pack && w.off <= int64(at.off) && int64(at.off)+int64(at.length) <= w.off+int64(cap(w.p)) {
+		if w.pack == at.pack && w.off <= int64(at.off) && int64(at.off)+int64(at.length) <= w.off+int64(len(w.p)) {
 			copy(s.windows[i:], s.windows[i+1:])
 			s.windows[len(s.windows)-1] = w
+			w.refs++
 			s.mu.Unlock()
 			return w
 		}
 	}
 	name, size := s.v.packSpan(ctx, at)
-	w := &window{pack: at.pack, off: int64(at.off), ok: make(chan struct{})}
-	w.p = make([]byte, max(int64(at.length), min(windowSize, size-int64(at.off))))
+	w := &window{pack: at.pack, off: int64(at.off), ok: make(chan struct{}), refs: 1}
+	w.p = s.bufs.get(int(max(int64(at.length), min(windowSize, size-int64(at.off)))))
 	if len(s.windows) == windowCount {
-		s.windows = append(s.windows[:0], s.windows[1:]...)
+		s.evict(0)
 	}
 	s.windows = append(s.windows, w)
 	s.mu.Unlock()
@@ -159,11 +173,33 @@ func (s *source) window(ctx context.Context, at place) *window {
 func (s *source) forget(w *window) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for i := range s.windows {
-		if s.windows[i] == w {
-			s.windows = append(s.windows[:i], s.windows[i+1:]...)
-			return
-		}
+	if i := slices.Index(s.windows, w); i >= 0 {
+		s.evict(i)
+	}
+}
+
+// evict drops a window. s.mu is held.
+func (s *source) evict(i int) {
+	w := s.windows[i]
+	s.windows = append(s.windows[:i], s.windows[i+1:]...)
+	w.gone = true
+	s.reuse(w)
+}
+
+// release says that the caller has copied what it wanted.
+func (s *source) release(w *window) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	w.refs--
+	s.reuse(w)
+}
+
+// reuse gives back the memory of a window that nobody needs any more. s.mu is held; who read it had a reference, so that
+// err is final.
+func (s *source) reuse(w *window) {
+	if w.gone && w.refs == 0 && w.err == nil {
+		s.bufs.put(w.p)
+		w.p = nil
 	}
 }
 

@@ -283,7 +283,7 @@ func (c *transfer) blob(b packedBlob, sealed []byte) error {
 	}
 	plain := p
 	if b.plain != 0 {
-		if plain, err = c.from.zip.decompress(p, int64(b.plain), maxTree); err != nil {
+		if plain, err = c.from.zip.decompress(p, int64(b.plain), maxTree, nil); err != nil {
 			return fmt.Errorf("%s blob %s: %w", b.typ, b.id, err)
 		}
 	}

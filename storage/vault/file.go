@@ -28,14 +28,13 @@ type file struct {
 	mu     sync.Mutex
 	next   int      // the chunk that would be read next if somebody reads on
 	chunks []*chunk // in memory, the one used last at the end
-	free   [][]byte
 	closed bool
 }
 
 // A chunk is part of a file in memory, or on its way.
 type chunk struct {
 	i    int
-	buf  []byte        // memory to be used again
+	buf  []byte        // the memory of p, to be used again
 	p    []byte        // final once done is closed, as is err
 	err  error         //
 	done chan struct{} // closed when p and err are set
@@ -85,6 +84,11 @@ func (f *file) Close() error {
 	}
 	f.cancel()
 	f.work.Wait()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for len(f.chunks) > 0 {
+		f.evict(f.chunks[0])
+	}
 	return nil
 }
 
@@ -217,9 +221,6 @@ func (f *file) take(i int) (c *chunk, mine bool) {
 		f.evict(f.chunks[0])
 	}
 	c = &chunk{i: i, done: make(chan struct{})}
-	if n := len(f.free); n > 0 {
-		c.buf, f.free = f.free[n-1], f.free[:n-1]
-	}
 	f.chunks = append(f.chunks, c)
 	return c, true
 }
@@ -236,15 +237,16 @@ func (f *file) evict(c *chunk) {
 	f.reuse(c)
 }
 
-// reuse keeps the memory of a chunk that nobody needs any more. f.mu is held.
+// reuse gives back the memory of a chunk that nobody needs any more. f.mu is held.
 func (f *file) reuse(c *chunk) {
 	select {
 	case <-c.done:
 	default:
 		return // still being fetched; its memory goes to the collector
 	}
-	if c.gone && c.refs == 0 && c.buf != nil && len(f.free) < 2 {
-		f.free, c.buf = append(f.free, c.buf), nil
+	if c.gone && c.refs == 0 && c.err == nil {
+		f.src.bufs.put(c.buf)
+		c.buf = nil
 	}
 }
 
@@ -269,8 +271,8 @@ func (f *file) drop(c *chunk) {
 func (f *file) fetch(c *chunk) {
 	start, end := f.span(c.i)
 	n := end - start
-	if int64(cap(c.buf)) < n+overhead && n < math.MaxInt32 {
-		c.buf = make([]byte, n+overhead)
+	if n < math.MaxInt32-overhead {
+		c.buf = f.src.bufs.get(int(n) + overhead)
 	}
 	c.p, c.err = f.src.read(f.ctx, dataBlob, f.n.content[c.i], c.buf[:0])
 	if c.err == nil && int64(len(c.p)) != n {

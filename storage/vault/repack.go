@@ -124,7 +124,7 @@ func (r *repacker) pack(ctx context.Context, n uint32) error {
 		for _, b := range blobs[:k] {
 			sealed := r.buf[int64(b.off)-start:][:b.length]
 			r.plain = append(r.plain[:0], sealed...) // opening works in place
-			if _, err := r.p.v.plain(b, r.plain); err != nil {
+			if _, err := r.p.v.plain(b, r.plain, nil); err != nil {
 				return err
 			}
 			if err := r.w.storeSealed(b, sealed); err != nil {

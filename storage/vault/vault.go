@@ -206,7 +206,7 @@ func (v *Vault) openDocument(p []byte, limit int64) ([]byte, error) {
 	case p[0] != 2:
 		return nil, fmt.Errorf("document encoding %d: %w", p[0], ErrNewer)
 	}
-	return v.zip.decompress(p[1:], -1, limit)
+	return v.zip.decompress(p[1:], -1, limit, nil)
 }
 
 // writeDocument compresses, encrypts and puts a document under its hash in folder, and returns that.

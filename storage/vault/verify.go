@@ -251,7 +251,7 @@ func (r *verifier) blob(ctx context.Context, name string, b packedBlob, p []byte
 		err = damagedIfShort(err)
 	}
 	if err == nil {
-		_, err = r.v.plain(b, p)
+		_, err = r.v.plain(b, p, nil)
 	}
 	if err != nil && ctx.Err() == nil {
 		r.damage(fmt.Sprintf("%s %s blob %s", name, b.typ, b.id), err)

@@ -38,8 +38,9 @@ func (z *zipper) close() { z.dec.Close() }
 // document compresses a document and puts the byte that says so before it.
 func (z *zipper) document(p []byte) []byte { return z.enc.EncodeAll(p, []byte{2}) }
 
-// decompress returns the content of one zstd frame, which is size bytes long (< 0: unknown) and at most limit.
-func (z *zipper) decompress(p []byte, size, limit int64) ([]byte, error) {
+// decompress returns the content of one zstd frame, which is size bytes long (< 0: unknown) and at most limit. dst is
+// used if size is known and its capacity suffices.
+func (z *zipper) decompress(p []byte, size, limit int64, dst []byte) ([]byte, error) {
 	var h zstd.Header
 	if err := h.Decode(p); err != nil {
 		return nil, fmt.Errorf("%w: zstd: %w", ErrDamaged, err)
@@ -47,11 +48,12 @@ func (z *zipper) decompress(p []byte, size, limit int64) ([]byte, error) {
 	if size > limit || h.HasFCS && h.FrameContentSize > uint64(limit) {
 		return nil, fmt.Errorf("%w: it decompresses to more than %d bytes", ErrDamaged, limit)
 	}
-	var dst []byte
-	if size >= 0 {
+	if size < 0 {
+		dst = nil
+	} else if int64(cap(dst)) < size {
 		dst = make([]byte, 0, size)
 	}
-	out, err := z.dec.DecodeAll(p, dst)
+	out, err := z.dec.DecodeAll(p, dst[:0])
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("%w: zstd: %w", ErrDamaged, err)
