@@ -49,6 +49,7 @@ $(RESTIC014): .ci/tools014/go.mod
 .PHONY: test
 test: $(STOCK) ## all tests, without cgo; builds stock restic first, the judge of our vault
 	CGO_ENABLED=0 go test -timeout=20m $(ARGS) ./...
+	CGO_ENABLED=0 go test -tags rescue $(ARGS) ./cmd/boxd
 
 .PHONY: race
 race: $(STOCK) ## all tests under the race detector; needs a C compiler
@@ -58,6 +59,7 @@ race: $(STOCK) ## all tests under the race detector; needs a C compiler
 lint: ## gofmt, go vet, staticcheck
 	@out=$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go')); if [ -n "$$out" ]; then echo "not gofmted:"; echo "$$out"; exit 1; fi
 	go vet ./... ./.ci/bench ./.ci/scale
+	go vet -tags rescue ./cmd/boxd
 	go tool staticcheck ./... ./.ci/bench ./.ci/scale
 
 .PHONY: vuln
