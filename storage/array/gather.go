@@ -39,6 +39,7 @@ type gather struct {
 	asked   map[int]bool // sources that have not answered; true if they stall
 	direct  bool         // hoping that the shard itself is all it takes
 	whole   []byte       // all the wanted blocks, if one drive gave them
+	others  [][]byte     // the buffers of the other answers
 	have    [][][]byte   // by block, by shard
 	away    bool         // a drive that might help is not present, or would not answer
 	noSide  bool         // not from side parity: that is what this is for
@@ -62,6 +63,7 @@ func (g *gather) run(ctx context.Context) ([]byte, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // those that stalled end by themselves; Close waits for them
 	g.answers = make(chan answer, len(g.sources))
+	defer g.spare()
 	if err := g.collect(ctx); err != nil {
 		return nil, err
 	}
@@ -69,15 +71,17 @@ func (g *gather) run(ctx context.Context) ([]byte, error) {
 		return g.whole, nil
 	}
 	var missing []int
-	out := make([]byte, 0, g.n*blockSize)
+	out := g.a.buffer(g.n, max(min(g.f.shardLen(g.target)-int64(g.first)*blockSize, int64(g.n)*blockSize), 0))
 	for b := range g.n {
-		block, err := g.block(b)
+		at := b * blockSize
+		room := out[at:at:min(at+blockSize, cap(out))] // parity may be longer here than what is wanted
+		block, err := g.block(b, room)
 		if err != nil {
 			g.errs = append(g.errs, err)
 			missing = append(missing, b)
-			block = make([]byte, g.length(g.target, b))
+			continue
 		}
-		out = append(out, block...)
+		copy(out[at:], block) // nothing, if it was computed there
 	}
 	for _, b := range missing {
 		block, err := g.heal(ctx, b)
@@ -87,6 +91,23 @@ func (g *gather) run(ctx context.Context) ([]byte, error) {
 		copy(out[b*blockSize:], block)
 	}
 	return out, nil
+}
+
+// buffer returns memory for n blocks of size bytes in all. A single one goes to the cache.
+func (a *Array) buffer(n int, size int64) []byte {
+	if n == 1 {
+		return make([]byte, size)
+	}
+	return a.pieces.get(max(n, pieceBlocks) * blockSize)[:size]
+}
+
+// spare gives back what was read to compute something else from. Who has not answered yet keeps its buffer.
+func (g *gather) spare() {
+	if g.n > 1 {
+		for _, p := range g.others {
+			g.a.pieces.put(p)
+		}
+	}
 }
 
 // heal returns a wanted block that too few good blocks are left for, with the help of side parity: that of the shard
@@ -109,7 +130,7 @@ func (g *gather) heal(ctx context.Context, b int) ([]byte, error) {
 			continue
 		}
 		g.have[b][i] = data
-		if block, err := g.block(b); err == nil {
+		if block, err := g.block(b, nil); err == nil {
 			return block, nil
 		}
 	}
@@ -249,6 +270,8 @@ func (g *gather) take(r answer) {
 	g.direct = false
 	if s.shard == g.target && r.err == nil {
 		g.whole = r.buf
+	} else if r.buf != nil {
+		g.others = append(g.others, r.buf)
 	}
 	if r.err != nil {
 		g.errs = append(g.errs, fmt.Errorf("drive %s: %w", s.h.m.label(), r.err))
@@ -269,8 +292,8 @@ func (g *gather) length(shard, b int) int64 {
 	return max(min(g.f.shardLen(shard)-int64(g.first+b)*blockSize, blockSize), 0)
 }
 
-// block returns one wanted block, computed if need be.
-func (g *gather) block(b int) ([]byte, error) {
+// block returns one wanted block, computed if need be, in dst if its capacity suffices.
+func (g *gather) block(b int, dst []byte) ([]byte, error) {
 	if data := g.have[b][g.target]; data != nil {
 		return data, nil
 	}
@@ -287,7 +310,7 @@ func (g *gather) block(b int) ([]byte, error) {
 	if n < g.f.k {
 		return nil, errLacking
 	}
-	data, err := g.a.coders.rebuild(g.f.shape, g.target, at, g.have[b])
+	data, err := g.a.coders.rebuild(g.f.shape, g.target, at, g.have[b], dst)
 	if err != nil {
 		return nil, err
 	}
@@ -354,11 +377,7 @@ func (a *Array) readBlocks(ctx context.Context, f fact, table []byte, s shardSou
 	from := int64(first) * blockSize
 	size := max(min(f.shardLen(s.shard)-from, int64(n)*blockSize), 0)
 	if int64(cap(buf)) < size {
-		if n == 1 { // it goes to the cache
-			buf = make([]byte, size)
-		} else {
-			buf = a.pieces.get(int(size))
-		}
+		buf = a.buffer(n, size)
 	}
 	buf = buf[:size]
 	got, err := s.h.m.Store.Get(ctx, s.h.path, from, buf)

@@ -146,7 +146,7 @@ func (a *Array) piece(ctx context.Context, f fact, table []byte, shard, first, n
 	}
 	data, err := a.gather(ctx, f, table, shard, first, 1)
 	if err == nil {
-		a.cache.put(key, slices.Clone(data))
+		a.cache.put(key, data)
 	}
 	return data, err
 }

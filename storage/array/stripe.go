@@ -86,8 +86,8 @@ func (c *coders) encode(p []byte, s shape, parity [][]byte) (table []byte, err e
 }
 
 // rebuild computes block b of shard target from blocks of other shards, which have[i] holds where they are good, each
-// as long as its shard has bytes there. It needs at least k of them.
-func (c *coders) rebuild(s shape, target int, at int64, have [][]byte) ([]byte, error) {
+// as long as its shard has bytes there. It needs at least k of them. The block is in dst if its capacity suffices.
+func (c *coders) rebuild(s shape, target int, at int64, have [][]byte, dst []byte) ([]byte, error) {
 	e, err := c.get(s.k, s.m)
 	if err != nil {
 		return nil, err
@@ -98,9 +98,11 @@ func (c *coders) rebuild(s shape, target int, at int64, have [][]byte) ([]byte, 
 	need[target] = true
 	for i := range column {
 		switch {
-		case s.shardLen(i) <= at && i != target: // past the end of the last data shard: zeros, known without reading
+		case i == target:
+			column[i] = dst[:0]
+		case s.shardLen(i) <= at: // past the end of the last data shard: zeros, known without reading
 			column[i] = make([]byte, n)
-		case have[i] == nil || i == target:
+		case have[i] == nil:
 		case len(have[i]) == n:
 			column[i] = have[i]
 		default:
