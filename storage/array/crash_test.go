@@ -199,6 +199,43 @@ func TestPowerFailsWhileForksMerge(t *testing.T) {
 	}
 }
 
+// A blob whose holders are away is put again on drives that were used apart, and the power fails while the fork is mended: the
+// checkpoint comes before the record of the new copies, and must not leave out the old ones.
+func TestPowerFailsWhileAForkIsMendedUnderAPut(t *testing.T) {
+	start := func(seed uint64) *rig {
+		r := newRig(t, seed, 4, 1)
+		r.reopen(0, 1)
+		mustPut(t, r.a, packName(0), pack(500, 0))
+		mustSync(t, r.a)
+		for i, drives := range [][]int{{0, 1, 2, 3}, {2}, {3}} {
+			r.reopen(drives...)
+			mustPut(t, r.a, packName(1+i), pack(600+i, uint64(1+i)))
+			mustSync(t, r.a)
+		}
+		r.reopen(2, 3)
+		return r
+	}
+	again := func(r *rig) error {
+		if err := r.a.Put(t.Context(), packName(0), pack(500, 0)); err != nil {
+			return err
+		}
+		return r.a.Sync(t.Context())
+	}
+	for nth, cut := 1, true; cut; nth++ {
+		r := start(uint64(nth))
+		r.power.Cut(nth)
+		cut = again(r) != nil
+		r.power.Restore()
+		a := r.reopen()
+		wantBlob(t, a, packName(0), pack(500, 0))
+		repair(t, a)
+		wantHealthy(t, r.reopen())
+		if !cut && nth < 10 {
+			t.Errorf("only %d writes", nth)
+		}
+	}
+}
+
 // A drive says that it flushed and did not, as some USB bridges do, and then the power goes: it counts as one that died.
 func TestPowerFailsBehindABridgeThatLies(t *testing.T) {
 	for seed := range uint64(40) {

@@ -1,4 +1,4 @@
 package array
 
-// SetFold makes an array write a checkpoint after n segments.
-func SetFold(a *Array, n int) { a.fold = n }
+// SetFold makes an array write a checkpoint after n segments, and leave some of what it says in pieces although it is little.
+func SetFold(a *Array, n int) { a.fold, a.room, a.small = n, 500, 500 }

@@ -415,7 +415,7 @@ func TestFold(t *testing.T) {
 			}
 			segments++
 		}
-		if segments > 8 {
+		if segments > 10 {
 			t.Errorf("%d segments are left", segments)
 		}
 	}

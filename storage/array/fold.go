@@ -16,8 +16,16 @@ import (
 const (
 	// flushTimeout bounds one Sync of a drive: 128 MiB at the 2 MB/s of a bad stick, doubled.
 	flushTimeout = 128 * time.Second
-	// smallSegment is the size below which a segment's checksums move into the next checkpoint, in bytes.
+	// smallSegment is the size below which what a segment holds moves into the next checkpoint, in bytes.
 	smallSegment = 64 << 10
+	// foldBytes is how much a checkpoint may write, about: a night with one new file is to write no more than 256 KB to a drive,
+	// whatever the ledger has grown to.
+	foldBytes = 96 << 10
+	// manyPieces are more than should have to be read when the ledger is. They are written as one again once largeSession
+	// bytes of blobs came, beside which that is little; mostPieces are written as one in any case.
+	manyPieces   = 64
+	mostPieces   = 1024
+	largeSession = 1 << 30
 )
 
 // catchUp gives members the segments that they lack, so that each drive alone has a whole ledger. A parent is durable
@@ -160,15 +168,17 @@ func readWhole(ctx context.Context, h holder, name string) ([]byte, error) {
 	return data, s.checkTables(data)
 }
 
-// checkpoint writes all that the ledger says into one segment, and then deletes the segments that nobody needs any
-// more. Deletes and puts that are not committed yet are as if they had not happened, or, a delete, as if they had.
-func (a *Array) checkpoint(ctx context.Context, ms []*member) ([]*member, error) {
+// checkpoint takes up all that the segments since the last one say, and of older ones what has become small or is mostly out
+// of date, as much as fits. The rest stays in pieces: segments that are read before it. Then it deletes what nobody needs any
+// more. What is uncommitted or pending is as if it had not happened.
+func (a *Array) checkpoint(ctx context.Context, ms []*member, uncommitted []*pendingRecord) ([]*member, error) {
 	a.mu.RLock()
 	s := a.newSegment(true)
 	s.covers = a.led.coverList()
-	moves := a.moving()
+	p := a.planFold(slices.Concat(uncommitted, a.pending))
+	s.pieces = p.pieces
 	a.mu.RUnlock()
-	moved, err := a.foldFacts(ctx, s, moves)
+	written, err := a.foldFacts(ctx, s, p)
 	if err != nil {
 		return nil, err
 	}
@@ -177,9 +187,13 @@ func (a *Array) checkpoint(ctx context.Context, ms []*member) ([]*member, error)
 		return nil, err
 	}
 	a.mu.Lock()
-	a.moveTables(s, moved)
-	a.led.sinceFold = 0
-	drop := a.unneeded(s.id.String())
+	pending := slices.Concat(uncommitted, a.pending)
+	a.rewritten(s, p, written, pending)
+	a.led.since = debt{}
+	if len(p.pieces) == 0 {
+		a.stored = 0
+	}
+	drop := a.unneeded(s, pending)
 	a.mu.Unlock()
 	for _, h := range drop {
 		if err := h.m.delete(ctx, h.path); err != nil && !errors.Is(err, storage.ErrNotExist) {
@@ -189,48 +203,35 @@ func (a *Array) checkpoint(ctx context.Context, ms []*member) ([]*member, error)
 	return ms, nil
 }
 
-// moving tells which sources' checksums move into a checkpoint: those of small segments, and of segments most of
-// whose checksums nobody uses. The caller holds mu.
-func (a *Array) moving() []bool {
-	moves := make([]bool, len(a.led.sources))
-	for no, live := range a.led.tableBytes() {
-		f := a.led.files[a.led.sources[no]]
-		moves[no] = no != pendingSource && f != nil && (f.size < smallSegment || live < f.size/2)
-	}
-	return moves
-}
-
-// sourceAt is where a fact's checksums are.
-type sourceAt struct{ src, off uint32 }
-
-// foldFacts fills a checkpoint with the registry and the committed facts. It returns where checksums moved to.
-func (a *Array) foldFacts(ctx context.Context, s *segment, moves []bool) (map[sourceAt]uint32, error) {
+// foldFacts fills a checkpoint with the registry and with what it takes up. It returns the facts as they stand there, by their
+// order in the plan.
+func (a *Array) foldFacts(ctx context.Context, s *segment, p *foldPlan) ([]entry, error) {
 	a.mu.RLock()
 	s.add(record{kind: surviveRecord, survive: a.led.survive})
 	for _, id := range slices.Sorted(maps.Keys(a.led.drives)) {
 		s.add(record{kind: driveRecord, id: id, drive: a.led.drives[id]})
 	}
-	facts := a.committedFacts()
 	a.mu.RUnlock()
-	moved := make(map[sourceAt]uint32)
+	written := make([]entry, len(p.facts))
 	drives := make(map[driveNo]driveNo)
 	sources := make(map[uint32]int)
-	for _, cf := range facts {
+	for i, cf := range p.facts {
 		e := cf.entry
 		a.mu.RLock()
-		p := a.led.places[e.place]
-		f := fact{shape: a.led.shapeOf(e), source: a.led.sources[e.src], off: e.off, sum: e.sum}
-		rec := record{kind: factRecord, name: cf.name, size: int64(e.size), place: s.place(a.led.tables, p, drives), off: e.off, sum: e.sum}
+		f := fact{name: cf.name.String(), shape: a.led.shapeOf(e), source: a.led.sources[e.src], off: e.off, sum: e.sum}
+		rec := record{
+			kind: factRecord, name: cf.name, size: int64(e.size), off: e.off, sum: e.sum,
+			place: s.place(a.led.tables, a.led.places[e.place], drives),
+		}
 		a.mu.RUnlock()
-		if int(e.src) < len(moves) && moves[e.src] {
-			f.name = cf.name.String()
+		if p.moves(e.src) {
 			table, err := a.table(ctx, f)
 			if err != nil {
 				return nil, err
 			}
-			rec.off = uint32(len(s.tables))
+			e.src, e.off = pendingSource, uint32(len(s.tables))
+			rec.off = e.off
 			s.tables = append(s.tables, table...)
-			moved[sourceAt{e.src, e.off}] = rec.off
 		} else {
 			if sources[e.src] == 0 {
 				s.sources = append(s.sources, f.source)
@@ -238,78 +239,83 @@ func (a *Array) foldFacts(ctx context.Context, s *segment, moves []bool) (map[so
 			}
 			rec.source = sources[e.src]
 		}
+		written[i] = e
 		s.add(rec)
 	}
-	return moved, nil
+	for _, name := range p.graves {
+		s.add(record{kind: tombstoneRecord, name: name})
+	}
+	return written, nil
 }
 
-type committedFact struct {
-	name  nameKey
-	entry entry
-}
-
-// committedFacts lists what the ledger says now, in the order of keys, without what is pending. The caller holds mu.
-func (a *Array) committedFacts() []committedFact {
-	old := make(map[nameKey][]entry)
-	for _, r := range a.pending {
-		if r.kind == factRecord && !r.dropped {
-			old[keyOf(r.name)] = r.old
+// rewritten points facts at their new places in a checkpoint. The caller holds mu.
+func (a *Array) rewritten(s *segment, p *foldPlan, written []entry, pending []*pendingRecord) {
+	own := a.led.source(s.id.String())
+	type place struct {
+		name     nameKey
+		src, off uint32
+	}
+	moved := make(map[place]entry)
+	for i, cf := range p.facts {
+		e := written[i]
+		if e.src == pendingSource {
+			e.src = own
+		}
+		moved[place{cf.name, cf.entry.src, cf.entry.off}] = e
+	}
+	move := func(name nameKey, e *entry) {
+		if to, ok := moved[place{name, e.src, e.off}]; ok && e.src != pendingSource {
+			e.src, e.off, e.rec = to.src, to.off, own
 		}
 	}
-	x := a.led.idx
-	facts := make([]committedFact, 0, len(x.sealed)+len(x.other))
-	add := func(name nameKey, es ...entry) {
-		for _, e := range es {
-			if e.src != pendingSource {
-				facts = append(facts, committedFact{name, e})
-			}
-		}
-	}
-	for name, i := range x.all() {
-		if es, replaced := old[name]; replaced {
-			add(name, es...)
+	for i, cf := range p.facts {
+		if i > 0 && cf.name == p.facts[i-1].name {
 			continue
 		}
-		for ; i != 0; i = x.entries[i].next {
-			add(name, x.entries[i])
+		for at := a.led.idx.getKey(cf.name); at != 0; at = a.led.idx.entries[at].next {
+			move(cf.name, &a.led.idx.entries[at])
 		}
 	}
-	slices.SortStableFunc(facts, func(a, b committedFact) int { return a.name.compare(b.name) })
-	return facts
-}
-
-// moveTables points facts at their checksums' new place. The caller holds mu.
-func (a *Array) moveTables(s *segment, moved map[sourceAt]uint32) {
-	src := a.led.source(s.id.String())
-	move := func(e *entry) {
-		if off, ok := moved[sourceAt{e.src, e.off}]; ok && e.src != pendingSource {
-			e.src, e.off = src, off
-		}
-	}
-	for i := range a.led.idx.entries {
-		move(&a.led.idx.entries[i])
-	}
-	for _, r := range a.pending {
+	for _, r := range pending {
 		for i := range r.old {
-			move(&r.old[i])
+			move(keyOf(r.name), &r.old[i])
 		}
 	}
+	for _, name := range p.graves {
+		a.led.graves[name] = own
+	}
+	if len(p.pieces) == 0 {
+		clear(a.led.graves)
+	}
+	a.led.pieces = append(slices.Clone(p.pieces), parent{s.id, s.hash})
 }
 
-// unneeded forgets the segments that a new checkpoint makes superfluous, and returns their files. The caller holds mu.
-func (a *Array) unneeded(checkpoint string) []holder {
+// unneeded forgets the segments that a new checkpoint makes superfluous, and returns their files. Those that it was written after
+// stay until the next one, but on their own they are of no use: without the checkpoint, should it rot everywhere, they tell that
+// something is missing, where the pieces alone would pass for a whole ledger that is out of date. The caller holds mu.
+func (a *Array) unneeded(s *segment, pending []*pendingRecord) []holder {
 	live := make(map[string]bool)
 	for no, n := range a.led.tableBytes() {
 		live[a.led.sources[no]] = n > 0
 	}
-	for _, r := range a.pending {
+	for _, r := range pending {
 		for _, e := range r.old {
 			live[a.led.sources[e.src]] = true
 		}
 	}
+	for _, p := range a.led.pieces {
+		live[p.id.String()] = true
+	}
+	last := make(map[string]bool)
+	for _, p := range s.parents {
+		last[p.id.String()] = true
+	}
 	var drop []holder
 	for name, f := range a.led.files {
-		if name == checkpoint || live[name] || f.id.counter > a.led.covers[f.id.session] {
+		if f.id != s.id {
+			f.needed, f.chained = live[name], false
+		}
+		if live[name] || last[name] || f.id.counter > a.led.covers[f.id.session] {
 			continue
 		}
 		for _, h := range append(slices.Clone(f.holders), f.bad...) {

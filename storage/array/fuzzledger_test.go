@@ -15,6 +15,7 @@ import (
 func FuzzLedger(f *testing.F) {
 	f.Add([]byte{})
 	f.Add([]byte{0, 0, 10, 7, 1, 1, 40, 200})
+	f.Add([]byte{0, 4, 80, 1, 1, 5, 90, 7, 1, 6, 120, 2})
 	f.Add([]byte{2, 3, 1, 255, 5, 2, 60, 0, 9, 0, 3, 3})
 	f.Fuzz(func(t *testing.T, script []byte) {
 		ctx := t.Context()
@@ -39,8 +40,10 @@ func FuzzLedger(f *testing.F) {
 					t.Fatal(err)
 				}
 			}
-			put(2*i + 1)
-			put(2*i + 2)
+			a.fold, a.room, a.small = 2, 200, 200 // with pieces
+			for j := range 3 {
+				put(3*i + j)
+			}
 		}
 		var names []string
 		for info, err := range drives[0].List(ctx, ledgerDir) {

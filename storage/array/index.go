@@ -76,17 +76,18 @@ func (n nameKey) compare(m nameKey) int {
 	return cmp.Or(cmp.Compare(n.sealed.dir, m.sealed.dir), bytes.Compare(n.sealed.hash[:], m.sealed.hash[:]), strings.Compare(n.text, m.text))
 }
 
-// entry is a fact as it is kept in memory for each blob: 24 bytes. Checksums stay in the ledger.
+// entry is a fact as it is kept in memory for each blob: 28 bytes. Checksums stay in the ledger.
 type entry struct {
 	size  uint32 // bytes; maxSize fits
 	place uint32 // in tables.places
 	src   uint32 // in tables.sources: the segment that holds the checksums; pendingSource while in memory only
 	off   uint32 // of the checksums in that segment's table section
 	sum   uint32 // CRC-32C of the checksums
+	rec   uint32 // in tables.sources: the segment whose record this is; 0 if the next checkpoint has to say it
 	next  uint32 // another fact of the same blob, from a fork, 0 if none
 }
 
-// index knows the facts of every live blob by its name, in about 90 bytes each. It is not safe for concurrent use.
+// index knows the facts of every live blob by its name, in about 95 bytes each. It is not safe for concurrent use.
 type index struct {
 	sealed  map[sealedName]uint32
 	other   map[string]uint32

@@ -49,9 +49,24 @@ type ledger struct {
 	files      map[string]*ledgerFile
 	heads      []parent // segments that nothing was written after; several after a fork
 	covers     map[[16]byte]uint64
-	highest    uint64 // count in use
-	sinceFold  int    // segments since the last checkpoint
+	highest    uint64   // count in use
+	pieces     []parent // what the last checkpoint reads before itself, and itself
+	since      debt     // since the last checkpoint
 	incomplete bool
+}
+
+// debt is what the next checkpoint has to take up.
+type debt struct {
+	segments int
+	bytes    int64 // as far as it would be written anew
+}
+
+func (d *debt) add(s *segment) {
+	d.segments++
+	d.bytes += s.tablesAt
+	if s.tablesAt+s.tablesLen < smallSegment {
+		d.bytes += s.tablesLen
+	}
 }
 
 // loader reads ledgers.
@@ -81,12 +96,12 @@ func (a *Array) loadLedger(ctx context.Context, members []*member) (*ledger, err
 		return nil, fmt.Errorf("array: %w on the drives given", ErrNoLedger)
 	}
 	for i, head := range heads {
-		v, err := ld.replay(ctx, head)
+		v, pieces, err := ld.replay(ctx, head)
 		if err != nil {
 			return nil, err
 		}
 		if i == 0 {
-			l.view = v
+			l.view, l.pieces = v, pieces
 		} else {
 			l.view.union(l.tables, v)
 		}
@@ -246,6 +261,8 @@ func (ld *loader) copyOf(ctx context.Context, f *ledgerFile, name string) (*segm
 			return s, nil
 		case ctx.Err() != nil:
 			return nil, err
+		case errors.Is(err, errNewer):
+			return nil, fmt.Errorf("drive %s: %w", h.m.label(), err)
 		case errors.Is(err, errSegment):
 			f.markBad(h)
 		case errors.Is(err, context.DeadlineExceeded) && limit < openTimeout:
@@ -315,36 +332,68 @@ func readSegment(ctx context.Context, h holder, name string) (*segment, error) {
 }
 
 // replay computes what a head says: from it back to a checkpoint or the beginning, and forward again. Where a segment
-// is missing, the ledger is incomplete.
-func (ld *loader) replay(ctx context.Context, head *segment) (*view, error) {
+// is missing, the ledger is incomplete. It returns the pieces of the next checkpoint, too, if that takes up the rest.
+func (ld *loader) replay(ctx context.Context, head *segment) (*view, []parent, error) {
 	var chain []*segment
+	var since debt
 	for s := head; ; {
 		chain = append(chain, s)
 		ld.need(s.id.String())
 		ld.l.files[s.id.String()].chained = true
-		if s.id.folded || len(s.parents) == 0 {
+		if s.id.folded {
 			break
 		}
-		p := s.parents[0]
-		next, err := ld.segment(ctx, p.id.String())
-		if err != nil {
-			return nil, err
+		since.add(s)
+		if len(s.parents) == 0 {
+			break
 		}
-		// Counts fall from child to parent, so this ends.
-		if next == nil || next.hash != p.hash || next.id.counter >= s.id.counter {
-			ld.l.incomplete = true
+		next, err := ld.before(ctx, s, s.parents[0])
+		if err != nil {
+			return nil, nil, err
+		}
+		if next == nil {
 			break
 		}
 		f := ld.l.files[next.id.String()]
 		f.next = append(f.next, s.id.String())
 		s = next
 	}
-	ld.l.sinceFold = max(ld.l.sinceFold, len(chain))
+	ld.l.since.segments = max(ld.l.since.segments, since.segments)
+	ld.l.since.bytes = max(ld.l.since.bytes, since.bytes)
 	v := newView()
+	first := chain[len(chain)-1]
+	pieces := slices.Clone(first.pieces)
+	for _, p := range pieces {
+		s, err := ld.before(ctx, first, p)
+		if err != nil {
+			return nil, nil, err
+		}
+		if s != nil {
+			ld.need(p.id.String())
+			v.apply(ld.l.tables, s)
+		}
+	}
 	for _, s := range slices.Backward(chain) {
 		v.apply(ld.l.tables, s)
 	}
-	return v, nil
+	if first.id.folded {
+		pieces = append(pieces, parent{first.id, first.hash})
+	}
+	return v, pieces, nil
+}
+
+// before reads a segment that another was written after. If there is none such, the ledger is incomplete.
+func (ld *loader) before(ctx context.Context, s *segment, p parent) (*segment, error) {
+	found, err := ld.segment(ctx, p.id.String())
+	if err != nil {
+		return nil, err
+	}
+	// Counts fall from child to parent, so following them ends.
+	if found == nil || found.hash != p.hash || found.id.counter >= s.id.counter {
+		ld.l.incomplete = true
+		return nil, nil
+	}
+	return found, nil
 }
 
 func (ld *loader) need(name string) {

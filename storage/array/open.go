@@ -59,7 +59,10 @@ type Array struct {
 	broken   map[string]bool           // blobs that could not be read although no drive was away
 	draining map[string]bool
 	turn     int
-	fold     int // segments between checkpoints
+	fold     int   // segments between checkpoints
+	room     int64 // in a checkpoint, bytes
+	small    int64 // below which a segment's contents move into the next checkpoint, bytes
+	stored   int64 // bytes of blobs committed since the ledger was last written as a whole
 }
 
 // member is a drive that is present.
@@ -180,6 +183,8 @@ func newArray(members []Member, o Options) (*Array, error) {
 		broken:   make(map[string]bool),
 		draining: make(map[string]bool),
 		fold:     128,
+		room:     foldBytes,
+		small:    smallSegment,
 	}
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)

@@ -73,13 +73,8 @@ func (a *Array) unproved() map[*ledgerFile][]holder {
 // copy, though the facts are. Then it was never acknowledged, and must not be replayed: its facts would take the place of
 // older ones that are. It is not if what came before it is gone, as after a checkpoint that was durable.
 func (ld *loader) torn(ctx context.Context, f *ledgerFile, s *segment) (bool, error) {
-	for _, p := range s.parents {
-		if ld.l.files[p.id.String()] == nil {
-			return false, nil
-		}
-	}
-	if len(s.parents) == 0 {
-		return false, nil
+	if there, err := ld.built(ctx, s); err != nil || !there {
+		return false, err
 	}
 	good := make(map[int]bool) // facts by their order
 	holders := slices.Clone(f.holders)
@@ -105,6 +100,29 @@ func (ld *loader) torn(ctx context.Context, f *ledgerFile, s *segment) (bool, er
 	}
 	ld.read[f.id.String()] = nil
 	return true, nil
+}
+
+// built reports whether a segment was written after others that are all there. Those just before a checkpoint are there in any
+// case: then those before them tell.
+func (ld *loader) built(ctx context.Context, s *segment) (bool, error) {
+	for _, p := range s.parents {
+		if ld.l.files[p.id.String()] == nil {
+			return false, nil
+		}
+		if !s.id.folded || p.id.folded {
+			continue
+		}
+		before, err := ld.segment(ctx, p.id.String())
+		if err != nil || before == nil {
+			return false, err
+		}
+		for _, q := range before.parents {
+			if ld.l.files[q.id.String()] == nil {
+				return false, nil
+			}
+		}
+	}
+	return len(s.parents) > 0, nil
 }
 
 // goodTables adds the records, by their order, that need no checksums of this segment or have good ones in the segment file b.

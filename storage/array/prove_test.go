@@ -115,6 +115,45 @@ func TestTornChecksumsAreNoLedger(t *testing.T) {
 	}
 }
 
+// A checkpoint rots on all drives. What is left of the ledger, pieces that it was to be read after, is whole in itself, but out of
+// date: it is read, and nothing is written on top of it. If only checksums rot, no more than these are lost.
+func TestCheckpointRotsOnAllDrives(t *testing.T) {
+	for n := 1; n <= 2; n++ {
+		for _, tables := range []bool{false, true} {
+			r := newRig(t, 31, n, n-1)
+			array.SetFold(r.a, 3)
+			i := 0
+			for folds := 0; folds < 6; i++ {
+				mustPut(t, r.a, packName(i), pack(500+i, uint64(i)))
+				mustSync(t, r.a)
+				if strings.HasSuffix(newest(t, r.drives[0]), "-f") {
+					folds++
+				}
+			}
+			for _, d := range r.drives {
+				name := newest(t, d)
+				for _, name := range []string{name, strings.Replace(name, "ledger/", "ledger-copy/", 1)} {
+					if _, err := d.Stat(t.Context(), name); err != nil {
+						continue
+					}
+					at := int64(8 * 110)
+					if tables {
+						at = 8*size(t, d, name) - 1
+					}
+					d.Rot(name, at)
+				}
+			}
+			a := r.reopen()
+			wantBlob(t, a, packName(0), pack(500, 0))
+			h := health(t, a)
+			err := a.Put(t.Context(), packName(i), pack(1, 1))
+			if h.LedgerIncomplete == tables || tables != (err == nil) {
+				t.Errorf("%d drives, checksums only: %v: incomplete: %v, put: %v", n, tables, h.LedgerIncomplete, err)
+			}
+		}
+	}
+}
+
 // A scrub tells a torn segment, whichever copy was read when the ledger was.
 func TestScrubFindsATornSegment(t *testing.T) {
 	for torn := range 2 {

@@ -16,9 +16,14 @@ import (
 // errSegment: bytes that are no ledger segment, or a torn or damaged one.
 var errSegment = errors.New("damaged ledger segment")
 
+// errNewer: a ledger segment in good order, of a format that came after this program. To take it for damaged would mean to go on
+// from what was there before it, and to delete what it speaks of.
+var errNewer = errors.New("written by a newer boxd; update this one")
+
 const (
 	segmentMagic   = "PBBLEDG\n"
-	segmentVersion = 2
+	wholeVersion   = 2
+	piecesVersion  = 3   // of a checkpoint that leaves a part of what it says in pieces
 	headerLen      = 104 // bytes
 	flagCheckpoint = 1
 
@@ -26,6 +31,7 @@ const (
 	maxText    = 200
 	maxParents = 64
 	maxCovers  = 1 << 16
+	maxPieces  = 1 << 14
 	maxDrives  = 250
 	maxSources = 1 << 20
 )
@@ -82,13 +88,15 @@ type segment struct {
 	array   [16]byte
 	writer  string
 	parents []parent
-	covers  []cover // of a checkpoint
+	covers  []cover  // of a checkpoint
+	pieces  []parent // of a checkpoint: segments whose records come before its own, in this order
 	drives  []string
 	sources []string // names of segments that hold checksums of facts in this one
 	count   uint64   // records
 	records []byte   // as they are in the file: those of a checkpoint are as many as the array has blobs
 	tables  []byte   // checksums of the facts; empty after parsing
 
+	version   uint32
 	hash      [32]byte // of the header, which has the facts' hash
 	tablesAt  int64
 	tablesLen int64
@@ -142,15 +150,16 @@ func (s *segment) each(yield func(r *record)) {
 // encode writes a segment: header, facts, tables. It sets hash, tablesAt and tablesLen.
 func (s *segment) encode() ([]byte, error) {
 	facts := appendText(nil, s.writer)
-	facts = binary.AppendUvarint(facts, uint64(len(s.parents)))
-	for _, p := range s.parents {
-		facts = appendText(facts, p.id.String())
-		facts = append(facts, p.hash[:]...)
-	}
+	facts = appendParents(facts, s.parents)
 	facts = binary.AppendUvarint(facts, uint64(len(s.covers)))
 	for _, c := range s.covers {
 		facts = append(facts, c.session[:]...)
 		facts = binary.AppendUvarint(facts, c.upTo)
+	}
+	s.version = wholeVersion
+	if len(s.pieces) > 0 {
+		s.version = piecesVersion
+		facts = appendParents(facts, s.pieces)
 	}
 	for _, texts := range [][]string{s.drives, s.sources} {
 		facts = binary.AppendUvarint(facts, uint64(len(texts)))
@@ -166,7 +175,7 @@ func (s *segment) encode() ([]byte, error) {
 	}
 	h := make([]byte, 0, total)
 	h = append(h, segmentMagic...)
-	h = binary.LittleEndian.AppendUint32(h, segmentVersion)
+	h = binary.LittleEndian.AppendUint32(h, s.version)
 	var flags uint32
 	if s.id.folded {
 		flags |= flagCheckpoint
@@ -186,6 +195,15 @@ func (s *segment) encode() ([]byte, error) {
 	s.hash = sha256.Sum256(h)
 	s.tablesAt, s.tablesLen = int64(headerLen+factsLen), int64(len(s.tables))
 	return append(append(append(h, facts...), s.records...), s.tables...), nil
+}
+
+func appendParents(b []byte, ps []parent) []byte {
+	b = binary.AppendUvarint(b, uint64(len(ps)))
+	for _, p := range ps {
+		b = appendText(b, p.id.String())
+		b = append(b, p.hash[:]...)
+	}
+	return b
 }
 
 func appendText(b []byte, s string) []byte {
@@ -239,12 +257,16 @@ func parseHeader(h []byte, size int64) (s *segment, factsLen int64, factsSum [32
 	if le.Uint32(h[100:]) != crc32.Checksum(h[:100], crc32.MakeTable(crc32.Castagnoli)) {
 		return nil, 0, factsSum, fmt.Errorf("%w: header checksum", errSegment)
 	}
-	if v := le.Uint32(h[8:]); v != segmentVersion {
-		return nil, 0, factsSum, fmt.Errorf("%w: version %d is not known", errSegment, v)
+	version := le.Uint32(h[8:])
+	switch {
+	case version > piecesVersion:
+		return nil, 0, factsSum, fmt.Errorf("ledger of version %d: %w", version, errNewer)
+	case version < wholeVersion:
+		return nil, 0, factsSum, fmt.Errorf("%w: version %d is not known", errSegment, version)
 	}
-	s = &segment{hash: sha256.Sum256(h)}
+	s = &segment{hash: sha256.Sum256(h), version: version}
 	flags := le.Uint32(h[12:])
-	if flags&^flagCheckpoint != 0 || le.Uint32(h[96:]) != 0 {
+	if flags&^flagCheckpoint != 0 || flags == 0 && version == piecesVersion || le.Uint32(h[96:]) != 0 {
 		return nil, 0, factsSum, fmt.Errorf("%w: unknown flags", errSegment)
 	}
 	s.id.folded = flags&flagCheckpoint != 0
@@ -304,18 +326,16 @@ func (s *segment) tableIs(b []byte, r *record) bool {
 // read decodes the facts.
 func (s *segment) read(r *reader) {
 	s.writer = r.text(maxText)
-	for range r.count(maxParents, 33) {
-		id, ok := parseSegmentID(r.text(maxText))
-		r.bad = r.bad || !ok
-		p := parent{id: id}
-		copy(p.hash[:], r.bytes(32))
-		s.parents = append(s.parents, p)
-	}
+	s.parents = r.parents(maxParents)
 	for range r.count(maxCovers, 17) {
 		var c cover
 		copy(c.session[:], r.bytes(16))
 		c.upTo = r.uvarint(1<<48 - 1)
 		s.covers = append(s.covers, c)
+	}
+	if s.version == piecesVersion {
+		s.pieces = r.parents(maxPieces)
+		r.bad = r.bad || len(s.pieces) == 0
 	}
 	for range r.count(maxDrives, 1) {
 		s.drives = append(s.drives, r.text(maxText))
@@ -423,6 +443,17 @@ func (r *reader) count(most uint64, each int) uint64 {
 		return 0
 	}
 	return n
+}
+
+func (r *reader) parents(most uint64) (ps []parent) {
+	for range r.count(most, 33) {
+		id, ok := parseSegmentID(r.text(maxText))
+		r.bad = r.bad || !ok
+		p := parent{id: id}
+		copy(p.hash[:], r.bytes(32))
+		ps = append(ps, p)
+	}
+	return ps
 }
 
 func (r *reader) text(most uint64) string { return string(r.bytes(int(r.uvarint(most)))) }

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"io/fs"
 	"path/filepath"
 	"reflect"
@@ -40,8 +41,30 @@ func sampleSegment() *segment {
 	return s
 }
 
-func TestSegment(t *testing.T) {
+// samplePieces is a checkpoint that leaves a part of what it says in pieces.
+func samplePieces() *segment {
 	s := sampleSegment()
+	s.pieces = []parent{{segmentID{counter: 3, folded: true}, [32]byte{7}}, {segmentID{counter: 4, session: [16]byte{2}}, [32]byte{8}}}
+	return s
+}
+
+func TestSegment(t *testing.T) {
+	for _, s := range []*segment{sampleSegment(), samplePieces()} {
+		testSegment(t, s)
+	}
+	s := samplePieces()
+	b, err := s.encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[12] = 0 // no checkpoint: only those have pieces
+	b = sealed(b, int(s.tablesAt)-headerLen)
+	if _, err := parseSegment(b, int64(len(b))); !errors.Is(err, errSegment) {
+		t.Errorf("a segment with pieces that is no checkpoint: %v", err)
+	}
+}
+
+func testSegment(t *testing.T, s *segment) {
 	b, err := s.encode()
 	if err != nil {
 		t.Fatal(err)
@@ -84,6 +107,11 @@ func FuzzSegment(f *testing.F) {
 	}
 	f.Add(b, true)
 	f.Add(b[:headerLen], false)
+	pieces, err := samplePieces().encode()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(pieces, true)
 	f.Add([]byte(segmentMagic), false)
 	for _, p := range oldFiles(f, func(name string) bool { return strings.HasPrefix(name, "drive0/ledger/") }) {
 		f.Add(p, false)

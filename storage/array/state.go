@@ -74,17 +74,17 @@ type view struct {
 	survive int
 	drives  map[string]driveState
 	idx     *index
+	// graves are blobs that are deleted but that a segment may still speak of, and the segments that say that they are: numbers
+	// in tables.sources.
+	graves map[nameKey]uint32
 }
 
 func newView() *view {
-	return &view{survive: DefaultSurvive, drives: make(map[string]driveState), idx: newIndex()}
+	return &view{survive: DefaultSurvive, drives: make(map[string]driveState), idx: newIndex(), graves: make(map[nameKey]uint32)}
 }
 
 // apply replays a segment. A fact takes the place of every older one of its blob; a tombstone removes them.
 func (v *view) apply(t *tables, s *segment) {
-	if s.id.folded {
-		*v = *newView()
-	}
 	nos := make([]driveNo, 256)
 	for i := range nos {
 		nos[i] = nowhere
@@ -102,7 +102,7 @@ func (v *view) apply(t *tables, s *segment) {
 	s.each(func(r *record) {
 		switch r.kind {
 		case factRecord:
-			e := entry{size: uint32(r.size), src: own, off: r.off, sum: r.sum}
+			e := entry{size: uint32(r.size), src: own, off: r.off, sum: r.sum, rec: own}
 			if r.source > 0 {
 				e.src = sources[r.source-1]
 			}
@@ -122,9 +122,11 @@ func (v *view) apply(t *tables, s *segment) {
 				v.idx.setKey(r.name, append(v.idx.chainKey(r.name), e)...)
 			} else {
 				v.idx.setKey(r.name, e)
+				delete(v.graves, r.name)
 			}
 			last = r.name
 		case tombstoneRecord:
+			v.bury(r.name, v.idx.getKey(r.name) != 0, own)
 			v.idx.setKey(r.name)
 			last = nameKey{}
 		case driveRecord:
@@ -134,6 +136,13 @@ func (v *view) apply(t *tables, s *segment) {
 			v.survive = r.survive
 		}
 	})
+}
+
+// bury remembers which segment says that a blob is deleted, if it is known or was, for then another may speak of it.
+func (v *view) bury(name nameKey, known bool, segment uint32) {
+	if _, ok := v.graves[name]; ok || known {
+		v.graves[name] = segment
+	}
 }
 
 // union adds what another branch of a forked ledger knows: no delete crosses a fork, and a drive that either branch
@@ -159,7 +168,11 @@ func (v *view) union(t *tables, w *view) {
 			changed = changed || c
 		}
 		if changed {
+			for i := range mine {
+				mine[i].rec = 0
+			}
 			v.idx.setKey(name, mine...)
+			delete(v.graves, name)
 		}
 	}
 }

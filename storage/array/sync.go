@@ -86,7 +86,7 @@ func (a *Array) commitBatch(ctx context.Context, b batch, writers []*member, inc
 	fork := len(a.led.heads) > 1
 	a.mu.RUnlock()
 	if fork {
-		if safe, err = a.checkpoint(ctx, safe); err != nil {
+		if safe, err = a.checkpoint(ctx, safe, b.records); err != nil {
 			return nil, err
 		}
 	}
@@ -101,10 +101,10 @@ func (a *Array) commitBatch(ctx context.Context, b batch, writers []*member, inc
 		}
 	}
 	a.mu.RLock()
-	due := a.led.sinceFold >= a.fold
+	due := a.led.since.segments >= a.fold || a.led.since.bytes >= foldBytes
 	a.mu.RUnlock()
 	if due {
-		if _, err := a.checkpoint(ctx, safe); err != nil {
+		if _, err := a.checkpoint(ctx, safe, nil); err != nil {
 			return lost, err
 		}
 	}
@@ -312,7 +312,7 @@ func (a *Array) append(ctx context.Context, s *segment, ms []*member) ([]*member
 	a.led.heads = []parent{{s.id, s.hash}}
 	a.led.highest = s.id.counter
 	a.led.cover(s.id)
-	a.led.sinceFold++
+	a.led.since.add(s)
 	return safe, nil
 }
 
@@ -323,14 +323,19 @@ func (a *Array) committed(b batch, s *segment, at [][]uint32) {
 	src := a.led.source(s.id.String())
 	replaced := make(map[string][]entry)
 	for i, r := range b.records {
+		a.stored += r.size
+		if r.kind == tombstoneRecord {
+			a.led.bury(keyOf(r.name), len(r.old) > 0, src)
+		}
 		for j, off := range at[i] {
+			delete(a.led.graves, keyOf(r.name))
 			e := &a.led.idx.entries[r.facts[j].entry]
 			if a.held[r.facts[j].entry] == r {
-				e.src, e.off = src, off
+				e.src, e.off, e.rec = src, off, src
 				delete(a.held, r.facts[j].entry)
 			} else { // dropped since
 				was := *e
-				was.src, was.off, was.next = src, off, 0
+				was.src, was.off, was.rec, was.next = src, off, src, 0
 				replaced[r.name] = append(replaced[r.name], was)
 			}
 		}
