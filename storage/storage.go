@@ -76,9 +76,10 @@ type Spacer interface {
 
 // A Rereader is a Store that can prove more of a blob than Get, which reads no more than it needs. Reread reads back all
 // that is stored of a blob, parity included, and compares it with checksums taken when it was put. It is an error if the
-// blob cannot be had as it was put; that its protection is damaged is for the Store's own health to tell.
+// blob cannot be had as it was put; that its protection is damaged is for the Store's own health to tell. buf is room to
+// read into, and sets how much is read at once; it may be nil.
 type Rereader interface {
-	Reread(ctx context.Context, name string) error
+	Reread(ctx context.Context, name string, buf []byte) error
 }
 
 // A Rotator is a Store some of whose drives may be away. HeldAway reports whether a drive that is known and not here

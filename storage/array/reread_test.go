@@ -16,10 +16,14 @@ func TestRereadSeesEveryFile(t *testing.T) {
 		t.Run(fmt.Sprint(n, " drives"), func(t *testing.T) {
 			name, size := packName(1), 1<<20+12345
 			for i := 0; ; i++ {
+				var buf []byte
+				if i%2 == 1 {
+					buf = make([]byte, 3<<19)
+				}
 				r := newRig(t, 7, n, min(1, n-1))
 				mustPut(t, r.a, name, pack(size, 1))
 				mustSync(t, r.a)
-				if err := r.a.Reread(t.Context(), name); err != nil {
+				if err := r.a.Reread(t.Context(), name, buf); err != nil {
 					t.Fatal(err)
 				}
 				drives, files := r.holding(name)
@@ -27,7 +31,7 @@ func TestRereadSeesEveryFile(t *testing.T) {
 					for j := range files {
 						r.drives[drives[j]].Lose(files[j])
 					}
-					if err := r.a.Reread(t.Context(), name); err == nil {
+					if err := r.a.Reread(t.Context(), name, buf); err == nil {
 						t.Error("all files are gone, yet the blob was read")
 					}
 					break
@@ -35,7 +39,7 @@ func TestRereadSeesEveryFile(t *testing.T) {
 				if !r.drives[drives[i]].Rot(files[i], 70_000*8) {
 					t.Fatalf("%s did not rot", files[i])
 				}
-				if err := r.a.Reread(t.Context(), name); err != nil {
+				if err := r.a.Reread(t.Context(), name, buf); err != nil {
 					t.Errorf("%s is rotten: %v", files[i], err)
 				}
 				if h, err := r.a.Health(t.Context()); err != nil || h.Damaged != 1 {
@@ -45,7 +49,7 @@ func TestRereadSeesEveryFile(t *testing.T) {
 		})
 	}
 	r := newRig(t, 8, 2, 1)
-	if err := r.a.Reread(t.Context(), packName(9)); !errors.Is(err, storage.ErrNotExist) {
+	if err := r.a.Reread(t.Context(), packName(9), nil); !errors.Is(err, storage.ErrNotExist) {
 		t.Error(err)
 	}
 }

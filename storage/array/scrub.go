@@ -158,7 +158,7 @@ func (p *progress) add(n int64) {
 }
 
 // verifyFile reads a file of a blob and compares its length and checksums. It returns how many blocks are bad and how
-// many bytes the file should have. buf is room to read into.
+// many bytes the file should have. buf is room to read into; it is made large enough for a piece.
 func (a *Array) verifyFile(ctx context.Context, f fact, table []byte, b blobFile, buf *[]byte) (bad int, size int64, err error) {
 	size = f.fileLen(b)
 	if need := min(size, pieceBlocks*blockSize); int64(cap(*buf)) < need {
@@ -176,11 +176,12 @@ func (a *Array) verifyFile(ctx context.Context, f fact, table []byte, b blobFile
 	}
 	shard := f.shardOf(b.i)
 	if b.side {
-		n, serr := a.verifySide(ctx, b.h, f.sectors(shard), table[f.sideAt(shard):])
+		n, serr := a.verifySide(ctx, b.h, f.sectors(shard), table[f.sideAt(shard):], *buf)
 		return n, size, cmp.Or(err, serr)
 	}
-	for first := 0; first < blocks(size); first += pieceBlocks {
-		n := min(pieceBlocks, blocks(size)-first)
+	piece := max(cap(*buf)/blockSize, pieceBlocks)
+	for first := 0; first < blocks(size); first += piece {
+		n := min(piece, blocks(size)-first)
 		_, good, berr := a.readBlocks(ctx, f, table, shardSource{shard, b.h}, first, n, *buf)
 		if ctx.Err() != nil {
 			return bad, size, ctx.Err()
@@ -195,18 +196,39 @@ func (a *Array) verifyFile(ctx context.Context, f fact, table []byte, b blobFile
 	return bad, size, err
 }
 
-// verifySide verifies a file of side parity, block by block.
-func (a *Array) verifySide(ctx context.Context, h holder, s sectors, sums []byte) (bad int, err error) {
-	for i := range s.parityBlocks() {
-		if _, berr := a.readSide(ctx, h, s, i, sumAt(sums, i)); berr != nil {
-			if ctx.Err() != nil {
-				return bad, ctx.Err()
+// verifySide verifies a file of side parity: as much as buf has room for at once, and block by block where that is not good.
+func (a *Array) verifySide(ctx context.Context, h holder, s sectors, sums, buf []byte) (bad int, err error) {
+	n := s.parityBlocks()
+	piece := max(cap(buf)/s.block, 1)
+	for first := 0; first < n; first += piece {
+		run := min(piece, n-first)
+		if a.sideIs(ctx, h, s, first, sums, buf[:run*s.block]) {
+			continue
+		}
+		for i := first; i < first+run; i++ {
+			if _, berr := a.readSide(ctx, h, s, i, sumAt(sums, i)); berr != nil {
+				if ctx.Err() != nil {
+					return bad, ctx.Err()
+				}
+				bad++
+				err = cmp.Or(err, berr)
 			}
-			bad++
-			err = cmp.Or(err, berr)
 		}
 	}
 	return bad, err
+}
+
+// sideIs reads blocks of a file of side parity from block first on and reports whether all are good.
+func (a *Array) sideIs(ctx context.Context, h holder, s sectors, first int, sums, buf []byte) bool {
+	if _, err := h.m.Store.Get(ctx, h.path, int64(first)*int64(s.block), buf); err != nil {
+		return false // which block is bad is found by reading each
+	}
+	for at := 0; at < len(buf); at += s.block {
+		if a.coders.sum(buf[at:][:s.block]) != sumAt(sums, first+at/s.block) {
+			return false
+		}
+	}
+	return true
 }
 
 // readable reads a blob whole, from wherever it can be had.

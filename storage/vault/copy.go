@@ -77,7 +77,7 @@ func (c *transfer) run(ctx context.Context, list []Snapshot) error {
 	if err := c.blobs(ctx, docs); err != nil {
 		return err
 	}
-	if err := c.v.readBackFrom(ctx, first, nil); err != nil {
+	if err := c.v.readBackFrom(ctx, c.w, first, nil); err != nil {
 		return err
 	}
 	return c.snapshots(ctx, docs)

@@ -80,11 +80,12 @@ func (v *Vault) Verify(ctx context.Context, watch func(done, total int64)) (Veri
 // that is a storage.Rereader does so itself, parity and all; of others, the pack's SHA-256 must be the one taken when it was
 // sealed. Vault.Verify goes further and decrypts. The error names the first pack that is not what it was.
 func (t *Tree) Verify(ctx context.Context, watch func(done, total int64)) error {
-	return t.v.readBackFrom(ctx, t.first, watch)
+	return t.v.readBackFrom(ctx, t.w, t.first, watch)
 }
 
-// readBackFrom reads back the packs that were stored since first was the number of the next.
-func (v *Vault) readBackFrom(ctx context.Context, first uint32, watch func(done, total int64)) error {
+// readBackFrom reads back the packs that were stored since first was the number of the next. It reads into memory that w
+// wrote them from.
+func (v *Vault) readBackFrom(ctx context.Context, w *writer, first uint32, watch func(done, total int64)) error {
 	var packs []pack
 	var total, done int64
 	for num := first; num < v.index.packCount(); num++ {
@@ -97,9 +98,14 @@ func (v *Vault) readBackFrom(ctx context.Context, first uint32, watch func(done,
 	g, gctx := errgroup.WithContext(ctx)
 	n := min(runtime.GOMAXPROCS(0), 4)
 	g.SetLimit(n)
+	room, giveBack := w.lent()
+	defer giveBack()
+	if cap(room) < n*readRun {
+		room = make([]byte, n*readRun)
+	}
 	free := make(chan []byte, n) // buffers, one for each reader
-	for range n {
-		free <- make([]byte, readRun)
+	for i := range n {
+		free <- room[i*readRun : (i+1)*readRun : (i+1)*readRun]
 	}
 	for _, p := range packs {
 		g.Go(func() error {
@@ -123,7 +129,7 @@ func (v *Vault) readBackFrom(ctx context.Context, first uint32, watch func(done,
 // readBack checks that a pack is the one that was put, through a buffer of at least one byte.
 func (v *Vault) readBack(ctx context.Context, p pack, buf []byte) error {
 	if s, ok := v.s.(storage.Rereader); ok {
-		return s.Reread(ctx, packName(p.id))
+		return s.Reread(ctx, packName(p.id), buf)
 	}
 	h := sha256.New()
 	for off := int64(0); off < p.size; off += int64(len(buf)) {

@@ -185,8 +185,7 @@ func (w *writer) newPack(typ blobType, n int) *openPack {
 	case need > w.v.pace.pack:
 		buf = make([]byte, 0, need)
 	case len(w.free) > 0:
-		buf = w.free[len(w.free)-1]
-		w.free = w.free[:len(w.free)-1]
+		buf = w.popFree()
 	case w.made < packBuffers:
 		w.made++
 		buf = make([]byte, 0, w.v.pace.pack)
@@ -196,6 +195,29 @@ func (w *writer) newPack(typ blobType, n int) *openPack {
 	o := &openPack{num: w.v.index.openPack(), typ: typ, buf: buf}
 	w.open[typ], w.live[o.num] = o, o
 	return o
+}
+
+// popFree takes a pack buffer that nobody uses, or nil. w.mu is held.
+func (w *writer) popFree() (buf []byte) {
+	if n := len(w.free); n > 0 {
+		buf, w.free = w.free[n-1], w.free[:n-1]
+	}
+	return buf
+}
+
+// lent lends a pack buffer that nobody uses, or nil, until done is called.
+func (w *writer) lent() (buf []byte, done func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	buf = w.popFree()
+	return buf, func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if buf != nil {
+			w.free = append(w.free, buf)
+			w.cond.Broadcast()
+		}
+	}
 }
 
 // closeOpen ends the filling of a pack.
