@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -65,14 +66,12 @@ func equal(ctx context.Context, a, b io.Reader) (bool, error) {
 }
 
 // settle gives a checked file its name, or another where that is taken: a restore never overwrites. Its error ends the run.
-func (r *restore) settle(s *sentFile) error {
+func (r *restore) settle(root *os.Root, s *sentFile) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	root := r.phone.root
 	for n := range 1000 {
 		elem := beside(s.want, n)
-		name := join(s.dir, elem)
-		have, err := root.Lstat(name)
+		have, err := root.Lstat(elem)
 		if err == nil && n > 0 && have.Mode().IsRegular() && have.Size() == s.size && have.ModTime().Equal(s.mtime) {
 			s.item.Kept() // an earlier restore put it there; discard removes the temporary file
 			return nil
@@ -81,7 +80,7 @@ func (r *restore) settle(s *sentFile) error {
 			continue
 		}
 		if errors.Is(err, fs.ErrNotExist) {
-			err = root.Rename(join(s.dir, s.temp), name)
+			err = root.Rename(s.temp, elem)
 		}
 		if err != nil {
 			if gone := r.phone.alive(); gone != nil {
@@ -119,43 +118,52 @@ func beside(name string, n int) string {
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// copySum copies src to dst and returns the CRC-32C of what it copied. The snapshot's own reader vouches for the content
-// with cryptographic hashes; this sum only has to find what a kernel, a cable or a card mangled on the way, and CPUs
-// compute it faster than memory copies.
-func copySum(ctx context.Context, dst io.Writer, src io.Reader, buf []byte, item *usbhost.Item) (n int64, sum uint32, err error) {
-	for {
-		if err := ctx.Err(); err != nil {
-			return n, sum, err
+// copied writes to a file and keeps the CRC-32C of what it wrote. The snapshot's own reader vouches for the content with
+// cryptographic hashes; this sum only has to find what a kernel, a cable or a card mangled on the way, and CPUs compute it
+// faster than memory copies.
+type copied struct {
+	ctx  context.Context // of one copy
+	dst  io.Writer
+	item *usbhost.Item // may be nil
+	n    int64
+	sum  uint32
+}
+
+func (c *copied) Write(p []byte) (n int, err error) {
+	for part := range slices.Chunk(p, bufSize) {
+		if err := c.ctx.Err(); err != nil {
+			return n, err
 		}
-		m, err := src.Read(buf)
-		if m > 0 {
-			sum = crc32.Update(sum, castagnoli, buf[:m])
-			if _, err := dst.Write(buf[:m]); err != nil {
-				return n, sum, err
-			}
-			n += int64(m)
-			if item != nil {
-				item.Moved(m)
-			}
-		}
-		if err == io.EOF {
-			return n, sum, nil
+		c.sum = crc32.Update(c.sum, castagnoli, part)
+		m, err := c.dst.Write(part)
+		n, c.n = n+m, c.n+int64(m)
+		if c.item != nil {
+			c.item.Moved(m)
 		}
 		if err != nil {
-			return n, sum, err
+			return n, err
 		}
 	}
+	return n, nil
+}
+
+// copy copies src to dst and returns the bytes and the CRC-32C of what it copied. A snapshot's file that writes itself does,
+// chunk by chunk.
+func (r *restore) copy(ctx context.Context, dst io.Writer, src io.Reader, item *usbhost.Item) (n int64, sum uint32, err error) {
+	c := &copied{ctx: ctx, dst: dst, item: item}
+	buf := r.bufs.Get().(*[bufSize]byte)
+	defer r.bufs.Put(buf)
+	_, err = io.CopyBuffer(c, src, buf[:])
+	return c.n, c.sum, err
 }
 
 // sum reads a file of the folder back.
-func (r *restore) sum(ctx context.Context, name string) (sum uint32, size int64, err error) {
-	f, err := r.phone.root.OpenFile(name, openFlags, 0)
+func (r *restore) sum(ctx context.Context, root *os.Root, name string) (sum uint32, size int64, err error) {
+	f, err := root.OpenFile(name, openFlags, 0)
 	if err != nil {
 		return 0, 0, err
 	}
 	defer f.Close()
-	buf := r.bufs.Get().(*[bufSize]byte)
-	defer r.bufs.Put(buf)
-	size, sum, err = copySum(ctx, io.Discard, f, buf[:], nil)
+	size, sum, err = r.copy(ctx, io.Discard, struct{ io.Reader }{f}, nil) // not by (*os.File).WriteTo: its buffer is small
 	return sum, size, err
 }

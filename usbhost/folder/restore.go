@@ -1,6 +1,7 @@
 package folder
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -58,6 +59,7 @@ type planDir struct {
 // sentFile is a file that was written and is not yet checked.
 type sentFile struct {
 	dir, temp, want string // want is the name in the snapshot
+	at              int    // dir's number in the plan
 	size            int64
 	mtime           time.Time
 	perm            fs.FileMode
@@ -204,6 +206,7 @@ func (r *restore) writeBatch(ctx context.Context, at place) (next place, err err
 	var files, bytes int64
 	for ; at.dir < len(r.plan); at = (place{at.dir + 1, 0}) {
 		d := &r.plan[at.dir]
+		dir := at.dir
 		root, err := r.enter(d)
 		if err != nil {
 			for _, f := range d.files {
@@ -217,7 +220,7 @@ func (r *restore) writeBatch(ctx context.Context, at place) (next place, err err
 			f, n := d.files[at.file], at.file
 			files, bytes = files+1, bytes+f.Size()
 			use.add()
-			g.Go(func() error { return errors.Join(r.file(gctx, root, d.path, n, f), use.done()) })
+			g.Go(func() error { return errors.Join(r.file(gctx, root, place{dir, n}, f), use.done()) })
 		}
 		if err := use.done(); err != nil {
 			g.Go(func() error { return err })
@@ -271,10 +274,11 @@ func (r *restore) enter(d *planDir) (*os.Root, error) {
 const tempPrefix = ".phonebackupbox-restore-"
 
 // file keeps what is there or writes a temporary file. Its error ends the run.
-func (r *restore) file(ctx context.Context, root *os.Root, dir string, n int, f fs.FileInfo) error {
+func (r *restore) file(ctx context.Context, root *os.Root, at place, f fs.FileInfo) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	dir := r.plan[at.dir].path
 	name := join(dir, f.Name())
 	item := r.tally.Start(name, f.Size())
 	same, err := r.isThere(ctx, root, name, f.Name(), f)
@@ -285,8 +289,8 @@ func (r *restore) file(ctx context.Context, root *os.Root, dir string, n int, f 
 		item.Kept()
 		return nil
 	}
-	s := sentFile{dir: dir, want: f.Name(), size: f.Size(), mtime: f.ModTime(), perm: f.Mode().Perm() | 0o600, item: item}
-	s.temp = fmt.Sprintf("%s%d", tempPrefix, n)
+	s := sentFile{dir: dir, at: at.dir, want: f.Name(), size: f.Size(), mtime: f.ModTime(), perm: f.Mode().Perm() | 0o600, item: item}
+	s.temp = fmt.Sprintf("%s%d", tempPrefix, at.file)
 	s.sum, err = r.write(ctx, root, name, s)
 	if err == nil {
 		r.mu.Lock()
@@ -328,9 +332,7 @@ func (r *restore) write(ctx context.Context, root *os.Root, name string, s sentF
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, dst.Close()) }()
-	buf := r.bufs.Get().(*[bufSize]byte)
-	defer r.bufs.Put(buf)
-	n, sum, err := copySum(ctx, dst, src, buf[:], s.item)
+	n, sum, err := r.copy(ctx, dst, src, s.item)
 	if err == nil && n != s.size {
 		err = fmt.Errorf("the snapshot gave %d of %d bytes: %w", n, s.size, io.ErrUnexpectedEOF)
 	}
@@ -348,13 +350,17 @@ func (r *restore) checkBatch(ctx context.Context) error {
 	if err := syncAll(r.phone.root); err != nil {
 		return fmt.Errorf("folder: flush %s: %w", r.phone.dir, err)
 	}
+	// Folder by folder: an os.Root looks up a path element by element.
+	slices.SortStableFunc(r.sent, func(a, b sentFile) int { return cmp.Compare(a.at, b.at) })
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(inFlight())
-	for i := range r.sent {
-		if gctx.Err() != nil {
-			break
+	for rest := r.sent; len(rest) > 0 && gctx.Err() == nil; {
+		n := 1
+		for n < len(rest) && rest[n].at == rest[0].at {
+			n++
 		}
-		g.Go(func() error { return r.check(gctx, &r.sent[i]) })
+		r.checkFolder(gctx, g, rest[:n])
+		rest = rest[n:]
 	}
 	if err := g.Wait(); err != nil {
 		return err
@@ -365,10 +371,30 @@ func (r *restore) checkBatch(ctx context.Context) error {
 	return r.discard()
 }
 
+// checkFolder has g check files of one folder.
+func (r *restore) checkFolder(ctx context.Context, g *errgroup.Group, files []sentFile) {
+	root, err := r.phone.root.OpenRoot(files[0].dir)
+	if err != nil {
+		g.Go(r.phone.alive)
+		for i := range files {
+			files[i].item.Failed(reason(err), false)
+		}
+		return
+	}
+	use := newShared(root)
+	for i := range files {
+		use.add()
+		g.Go(func() error { return errors.Join(r.check(ctx, root, &files[i]), use.done()) })
+	}
+	g.Go(use.done)
+}
+
 // check reads one file back. Its error ends the run.
-func (r *restore) check(ctx context.Context, s *sentFile) error {
-	temp := join(s.dir, s.temp)
-	sum, size, err := r.sum(ctx, temp)
+func (r *restore) check(ctx context.Context, root *os.Root, s *sentFile) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	sum, size, err := r.sum(ctx, root, s.temp)
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
@@ -379,7 +405,7 @@ func (r *restore) check(ctx context.Context, s *sentFile) error {
 		s.item.Failed(reason(err), false)
 		return nil // discard removes it
 	}
-	return r.settle(s)
+	return r.settle(root, s)
 }
 
 // finish makes the names durable and sets the times of the directories, children first.

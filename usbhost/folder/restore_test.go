@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -114,7 +115,7 @@ func (b broken) Open(name string) (fs.File, error) {
 }
 
 type short struct {
-	*vphone.TreeFile
+	fs.File
 	r io.Reader
 }
 
@@ -193,5 +194,59 @@ func TestRestoreSaysHowMuchRoomItLacks(t *testing.T) {
 	_, err := open(t, t.TempDir()).Restore(t.Context(), tree, nil)
 	if !errors.Is(err, usbhost.ErrNoSpace) || !strings.Contains(err.Error(), "1152921504606846976") {
 		t.Errorf("error %v", err)
+	}
+}
+
+// TestRestoreReadsBack spoils what was written before it is read back: no such file gets its name.
+func TestRestoreReadsBack(t *testing.T) {
+	tree := snapshot(t)
+	for name, spoil := range map[string]func(file string) error{
+		"a byte is another": func(file string) error {
+			p, err := os.ReadFile(file)
+			p[len(p)/2] ^= 1
+			return errors.Join(err, os.WriteFile(file, p, 0o600))
+		},
+		"a byte is missing": func(file string) error { return os.Truncate(file, 1_599_999) },
+		"it is gone":        os.Remove,
+		"its folder is gone": func(file string) error {
+			return os.RemoveAll(filepath.Dir(file))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir, spoiled, camera := t.TempDir(), false, 0
+			r, err := open(t, dir).Restore(t.Context(), tree, func(p usbhost.Progress) {
+				if p.Phase != usbhost.Checking || spoiled {
+					return
+				}
+				spoiled = true
+				temps, err := filepath.Glob(filepath.Join(dir, "DCIM/Camera/.phonebackupbox-restore-*"))
+				for _, f := range temps {
+					if info, serr := os.Stat(f); serr == nil && info.Size() == 1_600_000 {
+						err = errors.Join(err, spoil(f))
+					}
+				}
+				if camera = len(temps); err != nil || camera == 0 {
+					t.Errorf("%d temporary files: %v", camera, err)
+				}
+			})
+			want := 1
+			if name == "its folder is gone" {
+				want = camera
+			}
+			named := 0
+			for _, p := range r.Problems {
+				if p.Listed && strings.HasPrefix(p.Name, "DCIM/Camera/") {
+					named++
+				}
+			}
+			if err != nil || r.Stored != filled-want || r.Unaccounted() != 0 || named != want {
+				t.Errorf("report %+v, %v", r, err)
+			}
+			for _, n := range look(t, dir) {
+				if strings.Contains(n, "big.mp4") || strings.Contains(n, "restore-") {
+					t.Errorf("a spoiled file: %s", n)
+				}
+			}
+		})
 	}
 }
