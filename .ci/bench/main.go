@@ -35,7 +35,7 @@ func main() {
 	flag.StringVar(&s.restic, "restic", ".cache/bin/restic", "the restic to measure beside it")
 	flag.StringVar(&s.plainBoxd, "plain-boxd", "", "a boxd built without assembly, to measure as well")
 	flag.StringVar(&s.plainRestic, "plain-restic", "", "a restic built without assembly")
-	flag.Float64Var(&s.scale, "scale", 1, "size of the phone; 1 is about 4.2 GB and needs 35 GB of room")
+	flag.Float64Var(&s.scale, "scale", 1, "size of the phone; 1 is about 4.2 GB and needs 40 GB of room")
 	flag.IntVar(&s.runs, "runs", 5, "how often everything is measured; figures are medians")
 	flag.StringVar(&s.dir, "dir", "", "where to work, a new folder in it; default: the folder for temporary files")
 	flag.StringVar(&s.report, "report", "", "write BENCHMARKS.md and benchmarks.svg into this folder")
@@ -113,7 +113,7 @@ func (r *results) once(ctx context.Context, dir, source, boxd, restic string, in
 	}
 	got := map[string]cost{}
 	for _, s := range steps {
-		if into == &r.plain && s.tool != "boxd" && s.tool != "restic" {
+		if into == &r.plain && s.tool != "boxd" && !strings.HasPrefix(s.tool, "restic") {
 			continue
 		}
 		if s.skip != "" {

@@ -46,6 +46,8 @@ func plan(dir, source, boxd, restic string) ([]step, error) {
 	res := func(task string, args ...string) step {
 		return step{task: task, tool: "restic", name: restic, args: append(args, "--quiet", "--repo", p.in("restic"), "--password-file", password, "--cache-dir", p.in("cache"))}
 	}
+	verified := res("restore", "restore", "latest", "--verify", "--target", p.in("restic-verified"))
+	verified.tool = "restic+"
 	steps := []step{
 		res("make the vault", "init"),
 		box("make the vault", three, "vault", "create", "--survive", "1"),
@@ -61,6 +63,7 @@ func plan(dir, source, boxd, restic string) ([]step, error) {
 		box("unchanged backup", three, "backup", "folder:"+source),
 		p.rsync("restore", p.in("rsync")+"/", p.in("rsync-restored")),
 		res("restore", "restore", "latest", "--target", p.in("restic-restored")),
+		verified,
 		p.borg("restore", "extract", p.in("borg")+"::second"),
 		box("restore", three, "restore", "latest", "--to", p.in("box-restored")),
 		box("restore, a drive missing", two, "restore", "latest", "--to", p.in("box-degraded")),

@@ -81,7 +81,7 @@ func peer(task string) string {
 func (t table) rows() [][]string {
 	var rows [][]string
 	for _, task := range tasks {
-		for _, tool := range []string{"boxd", "restic", "borg", "rsync", "rsync+"} {
+		for _, tool := range []string{"boxd", "restic", "restic+", "borg", "rsync", "rsync+"} {
 			step := task + "/" + tool
 			w, ok := t.of(step, wall)
 			if !ok {
@@ -99,15 +99,17 @@ func (t table) rows() [][]string {
 
 var columns = []string{"task", "tool", "wall s", "CPU s", "RSS MB", "wall / restic", "CPU / restic"}
 
-// notes are the sentences under a table.
+// notes are the sentences under a table: how boxd fares beside a peer that does the same work.
 func (t table) notes() string {
-	w, ok := t.ratio("first backup/boxd", wall, "first backup/restic", "read everything back/restic")
-	c, _ := t.ratio("first backup/boxd", cpu, "first backup/restic", "read everything back/restic")
-	if !ok {
-		return ""
+	beside := func(step string, others ...string) string {
+		w, _ := t.ratio(step, wall, others...)
+		c, _ := t.ratio(step, cpu, others...)
+		return fmt.Sprintf("wall %.2f, CPU %.2f", w, c)
 	}
-	return fmt.Sprintf("A backup by boxd reads back what it stored before it says done; restic's does not. Beside restic's backup and check "+
-		"together: wall %.2f, CPU %.2f.\n", w, c)
+	return "A backup by boxd reads back what it stored before it says done; restic's does not. Beside restic's backup and check together: " +
+		beside("first backup/boxd", "first backup/restic", "read everything back/restic") + ".\n\n" +
+		"A restore by boxd reads back what it wrote; restic's does if told to --verify, which is the line restic+. Beside that: " +
+		beside("restore/boxd", "restore/restic+") + "; with a drive missing: " + beside("restore, a drive missing/boxd", "restore/restic+") + ".\n"
 }
 
 // text is both tables for a terminal.

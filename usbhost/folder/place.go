@@ -4,16 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
 	"io/fs"
 	"os"
 	"path"
-	"slices"
 	"strings"
 	"time"
-
-	"phonebackupbox/usbhost"
 )
 
 // fatTime is the coarsest time that a file system keeps: FAT counts two seconds (Microsoft FAT specification, "Date and
@@ -114,56 +110,4 @@ func beside(name string, n int) string {
 		return base + " (from backup)" + ext
 	}
 	return fmt.Sprintf("%s (from backup %d)%s", base, n, ext)
-}
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-// copied writes to a file and keeps the CRC-32C of what it wrote. The snapshot's own reader vouches for the content with
-// cryptographic hashes; this sum only has to find what a kernel, a cable or a card mangled on the way, and CPUs compute it
-// faster than memory copies.
-type copied struct {
-	ctx  context.Context // of one copy
-	dst  io.Writer
-	item *usbhost.Item // may be nil
-	n    int64
-	sum  uint32
-}
-
-func (c *copied) Write(p []byte) (n int, err error) {
-	for part := range slices.Chunk(p, bufSize) {
-		if err := c.ctx.Err(); err != nil {
-			return n, err
-		}
-		c.sum = crc32.Update(c.sum, castagnoli, part)
-		m, err := c.dst.Write(part)
-		n, c.n = n+m, c.n+int64(m)
-		if c.item != nil {
-			c.item.Moved(m)
-		}
-		if err != nil {
-			return n, err
-		}
-	}
-	return n, nil
-}
-
-// copy copies src to dst and returns the bytes and the CRC-32C of what it copied. A snapshot's file that writes itself does,
-// chunk by chunk.
-func (r *restore) copy(ctx context.Context, dst io.Writer, src io.Reader, item *usbhost.Item) (n int64, sum uint32, err error) {
-	c := &copied{ctx: ctx, dst: dst, item: item}
-	buf := r.bufs.Get().(*[bufSize]byte)
-	defer r.bufs.Put(buf)
-	_, err = io.CopyBuffer(c, src, buf[:])
-	return c.n, c.sum, err
-}
-
-// sum reads a file of the folder back.
-func (r *restore) sum(ctx context.Context, root *os.Root, name string) (sum uint32, size int64, err error) {
-	f, err := root.OpenFile(name, openFlags, 0)
-	if err != nil {
-		return 0, 0, err
-	}
-	defer f.Close()
-	size, sum, err = r.copy(ctx, io.Discard, struct{ io.Reader }{f}, nil) // not by (*os.File).WriteTo: its buffer is small
-	return sum, size, err
 }

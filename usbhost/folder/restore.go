@@ -1,7 +1,6 @@
 package folder
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -343,69 +342,6 @@ func (r *restore) write(ctx context.Context, root *os.Root, name string, s sentF
 		err = root.Chtimes(s.temp, time.Time{}, s.mtime)
 	}
 	return sum, err
-}
-
-// checkBatch makes everything durable, then reads every file back and gives it its name.
-func (r *restore) checkBatch(ctx context.Context) error {
-	if err := syncAll(r.phone.root); err != nil {
-		return fmt.Errorf("folder: flush %s: %w", r.phone.dir, err)
-	}
-	// Folder by folder: an os.Root looks up a path element by element.
-	slices.SortStableFunc(r.sent, func(a, b sentFile) int { return cmp.Compare(a.at, b.at) })
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(inFlight())
-	for rest := r.sent; len(rest) > 0 && gctx.Err() == nil; {
-		n := 1
-		for n < len(rest) && rest[n].at == rest[0].at {
-			n++
-		}
-		r.checkFolder(gctx, g, rest[:n])
-		rest = rest[n:]
-	}
-	if err := g.Wait(); err != nil {
-		return err
-	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	return r.discard()
-}
-
-// checkFolder has g check files of one folder.
-func (r *restore) checkFolder(ctx context.Context, g *errgroup.Group, files []sentFile) {
-	root, err := r.phone.root.OpenRoot(files[0].dir)
-	if err != nil {
-		g.Go(r.phone.alive)
-		for i := range files {
-			files[i].item.Failed(reason(err), false)
-		}
-		return
-	}
-	use := newShared(root)
-	for i := range files {
-		use.add()
-		g.Go(func() error { return errors.Join(r.check(ctx, root, &files[i]), use.done()) })
-	}
-	g.Go(use.done)
-}
-
-// check reads one file back. Its error ends the run.
-func (r *restore) check(ctx context.Context, root *os.Root, s *sentFile) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	sum, size, err := r.sum(ctx, root, s.temp)
-	switch {
-	case ctx.Err() != nil:
-		return ctx.Err()
-	case err == nil && (sum != s.sum || size != s.size):
-		err = errors.New("what was written reads back differently")
-	}
-	if err != nil {
-		s.item.Failed(reason(err), false)
-		return nil // discard removes it
-	}
-	return r.settle(root, s)
 }
 
 // finish makes the names durable and sets the times of the directories, children first.
