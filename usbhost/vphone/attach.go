@@ -127,26 +127,16 @@ func (p *pipe) Read(ctx context.Context, b []byte) (int, error) {
 	if err := p.usable(ctx); err != nil {
 		return 0, err
 	}
-	h := hostSide{ctx, p.a.gone}
-	n, err := p.a.in.take(b, h, p.a.vanish)
-	if err != nil {
-		return n, p.unstall(err)
-	}
-	return n, p.a.pace.pass(h, n)
+	t, err := p.a.Host().In(ctx, b)
+	return len(t.Data), p.unstall(err)
 }
 
 func (p *pipe) Write(ctx context.Context, b []byte) (int, error) {
 	if err := p.usable(ctx); err != nil {
 		return 0, err
 	}
-	h := hostSide{ctx, p.a.gone}
-	if err := p.a.out.put(b, h); err != nil {
-		return 0, p.unstall(err)
-	}
-	if err := p.a.out.drain(h); err != nil {
-		return len(b) - p.a.out.retract(), p.unstall(err)
-	}
-	return len(b), p.a.pace.pass(h, len(b))
+	n, err := p.a.Host().Out(ctx, b)
+	return n, p.unstall(err)
 }
 
 // unstall keeps the Pipe's promise that the halts have been cleared when ErrStalled is returned.
@@ -162,14 +152,8 @@ func (p *pipe) Event(ctx context.Context, b []byte) (int, error) {
 	if err := p.usable(ctx); err != nil {
 		return 0, err
 	}
-	select {
-	case ev := <-p.a.events:
-		return copy(b, ev), nil
-	case <-p.a.gone:
-		return 0, usbhost.ErrUnplugged
-	case <-ctx.Done():
-		return 0, ctx.Err()
-	}
+	ev, err := p.a.Host().Event(ctx)
+	return copy(b, ev), err
 }
 
 // The standard request that a Pipe answers without asking the device (USB 2.0, tables 9-3 to 9-6).
@@ -184,14 +168,10 @@ func (p *pipe) Control(ctx context.Context, s usbhost.Setup, b []byte) (int, err
 		return 0, err
 	}
 	if s.RequestType == toEndpoint && s.Request == clearFeature && s.Value == 0 {
-		if s.Index&directionIn != 0 {
-			p.a.in.clear()
-		} else {
-			p.a.out.clear()
-		}
+		p.a.Host().ClearHalt(s.Index&directionIn != 0)
 		return 0, nil
 	}
-	return p.a.device.Control(&Port{p.a}, s, b)
+	return p.a.Host().Control(s, b)
 }
 
 func (p *pipe) Close() error {
@@ -268,6 +248,9 @@ func (p *Port) Mute() error {
 func (p *Port) VanishAfter(n int64) {
 	p.a.in.mu.Lock()
 	n += int64(len(p.a.in.rest))
+	for _, t := range p.a.in.back {
+		n += int64(len(t.Data))
+	}
 	p.a.in.cut = p.a.in.moved + n
 	p.a.in.mu.Unlock()
 }

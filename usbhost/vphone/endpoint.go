@@ -3,6 +3,7 @@ package vphone
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 
 	"phonebackupbox/usbhost"
@@ -20,6 +21,7 @@ type endpoint struct {
 	filled, freed chan struct{} // capacity 1: a transfer was queued, the queue became empty
 
 	mu     sync.Mutex // guards what follows
+	back   []Taken    // given back by the consumer; it comes before rest
 	rest   []byte     // of the queued transfer, not yet taken
 	busy   bool       // a transfer is queued
 	short  bool       // the queued transfer ends in a short or zero-length packet
@@ -156,7 +158,7 @@ func (e *endpoint) drain(s side) error {
 func (e *endpoint) retract() int {
 	e.mu.Lock()
 	n := len(e.rest)
-	e.rest, e.busy = nil, false
+	e.back, e.rest, e.busy = nil, nil, false
 	e.mu.Unlock()
 	signal(e.freed)
 	return n
@@ -192,6 +194,25 @@ func (e *endpoint) take(p []byte, s side, vanish func()) (n int, err error) {
 
 // move copies what it can and reports whether a short packet ended the consumer's transfer. The caller holds mu.
 func (e *endpoint) move(p []byte) (n int, ended bool) {
+	for len(e.back) > 0 && n < len(p) && !ended {
+		b := &e.back[0]
+		m := copy(p[n:], b.Data)
+		n, b.Data = n+m, b.Data[m:]
+		if len(b.Data) == 0 && (n < len(p) || !b.Short) { // else an empty packet is left
+			ended = b.Short
+			e.back = e.back[1:]
+		}
+	}
+	e.moved += int64(n)
+	if ended || n == len(p) {
+		return n, ended
+	}
+	m, ended := e.moveQueued(p[n:])
+	return n + m, ended
+}
+
+// moveQueued is move for what the producer queued.
+func (e *endpoint) moveQueued(p []byte) (n int, ended bool) {
 	if !e.busy {
 		return 0, false
 	}
@@ -209,10 +230,21 @@ func (e *endpoint) move(p []byte) (n int, ended bool) {
 	return n, e.short
 }
 
+// unread puts what was taken in front of everything else.
+func (e *endpoint) unread(t Taken) {
+	if len(t.Data) == 0 && !t.Short {
+		return
+	}
+	e.mu.Lock()
+	e.back = slices.Insert(e.back, 0, t)
+	e.moved -= int64(len(t.Data))
+	e.mu.Unlock()
+}
+
 // halt stops the endpoint as a STALL handshake does; what is queued is lost.
 func (e *endpoint) halt() {
 	e.mu.Lock()
-	e.halted, e.busy, e.rest = true, false, nil
+	e.halted, e.busy, e.rest, e.back = true, false, nil, nil
 	e.mu.Unlock()
 	signal(e.filled)
 	signal(e.freed)
