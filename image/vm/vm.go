@@ -33,6 +33,7 @@ type Config struct {
 type Machine struct {
 	cmd     *exec.Cmd
 	monitor *monitor
+	keys    io.WriteCloser // what is typed on the serial console
 	disks   []*Disk
 	lines   chan string // what the serial console says
 	done    chan error  // how QEMU ended
@@ -77,6 +78,9 @@ func (m *Machine) start() error {
 	m.monitor, m.cmd.ExtraFiles = monitor, []*os.File{theirs}
 	out, err := m.cmd.StdoutPipe()
 	if err == nil {
+		m.keys, err = m.cmd.StdinPipe()
+	}
+	if err == nil {
 		m.cmd.Stderr = m.cmd.Stdout
 		err = m.cmd.Start()
 	}
@@ -113,6 +117,14 @@ func (m *Machine) Next(limit time.Duration) (string, bool) {
 	case <-time.After(limit):
 		return "", false
 	}
+}
+
+// Type types a line on the console, for the guest to read.
+func (m *Machine) Type(line string) error {
+	if _, err := io.WriteString(m.keys, line+"\n"); err != nil {
+		return fmt.Errorf("vm: type: %w", err)
+	}
+	return nil
 }
 
 // Log is all that the console has said.
