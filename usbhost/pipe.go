@@ -1,6 +1,9 @@
 package usbhost
 
-import "context"
+import (
+	"context"
+	"fmt"
+)
 
 // A Pipe moves the bytes of one claimed USB interface: a bulk endpoint each way, an optional interrupt endpoint and
 // the device's control endpoint. One goroutine reads, one writes and one waits for events at a time. Every method returns
@@ -37,7 +40,22 @@ type Interface struct {
 	Maker, Model              string // iManufacturer, iProduct
 	Class, SubClass, Protocol byte   // of the interface
 	Number                    byte   // bInterfaceNumber, for class requests
-	MaxPacket                 int    // bytes: wMaxPacketSize of the bulk endpoints (64, 512 or 1024)
+	Port                      string // where it is plugged in, such as "1-1.4"; tells phones without a serial number apart
+	Link                      Link
+	MaxPacket                 int // bytes: wMaxPacketSize of the bulk endpoints (64, 512 or 1024)
 	Pipe                      Pipe
 	Gone                      <-chan struct{} // closed when the device is unplugged
 }
+
+// Place stands in for a serial number where a device has none: what it is, and where it is plugged in.
+func (i Interface) Place() string { return fmt.Sprintf("%04x:%04x@%s", i.Vendor, i.Product, i.Port) }
+
+// Link is how fast a device hangs on its port, in Mbit/s: 12 is full speed, 480 high speed, 5000 and more SuperSpeed. 0 is
+// unknown.
+type Link struct {
+	Speed int // now
+	Best  int // what the device says it can
+}
+
+// Slow reports whether the device would be faster with another cable or at another port.
+func (l Link) Slow() bool { return l.Speed > 0 && l.Speed < l.Best }

@@ -8,7 +8,9 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"strings"
 	"time"
+	"unicode"
 )
 
 // Errors that drivers wrap, told apart with errors.Is.
@@ -86,6 +88,16 @@ type Tree interface {
 // ID names a phone across ports and cables: KIND ":" SERIAL, as on the command line ("mtp:1A2B", "folder:/media/card").
 type ID string
 
+// NewID makes an ID of what a device says of itself: spaces and what cannot be typed become underscores.
+func NewID(kind, serial string) ID {
+	return ID(kind + ":" + strings.Map(func(r rune) rune {
+		if unicode.IsGraphic(r) && !unicode.IsSpace(r) && r != unicode.ReplacementChar {
+			return r
+		}
+		return '_'
+	}, strings.TrimSpace(serial)))
+}
+
 // Info describes a phone.
 type Info struct {
 	ID     ID
@@ -95,6 +107,11 @@ type Info struct {
 	Locked bool  // shows no files yet
 	Free   int64 // bytes that can still be stored on it; -1 unknown
 	Total  int64 // bytes; -1 unknown
+	Link   Link
+
+	// ChargeOnly: plugged in as if only to be charged; Locked is true too. When its owner chooses file transfer on its screen,
+	// the phone goes and comes back as another device with the same ID.
+	ChargeOnly bool
 }
 
 // Progress is how far a backup or restore has come. Totals grow while a phone is being listed.

@@ -18,7 +18,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unicode"
 
 	"phonebackupbox/usbhost"
 )
@@ -74,21 +73,11 @@ func Open(ctx context.Context, dev usbhost.Interface, o Options) (*Phone, error)
 		return nil, errors.Join(fmt.Errorf("mtp: open: %w", err), dev.Pipe.Close())
 	}
 	p := &Phone{dev: dev, s: s, local: o.Location, gone: make(chan struct{}), busy: make(chan struct{}, 1)}
-	p.id = usbhost.ID("mtp:" + printable(cmp.Or(dev.Serial, s.info.serial, fmt.Sprintf("%04x-%04x", dev.Vendor, dev.Product))))
+	p.id = usbhost.NewID("mtp", cmp.Or(dev.Serial, s.info.serial, dev.Place()))
 	p.ctx, p.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	p.wait.Go(p.watchGone)
 	p.wait.Go(p.readEvents)
 	return p, nil
-}
-
-// printable keeps what may go into an identity that is typed on a command line.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsGraphic(r) && !unicode.IsSpace(r) && r != unicode.ReplacementChar {
-			return r
-		}
-		return '_'
-	}, strings.TrimSpace(s))
 }
 
 func (p *Phone) watchGone() {
@@ -140,6 +129,7 @@ func (p *Phone) Info(ctx context.Context) (usbhost.Info, error) {
 		Model: cmp.Or(p.dev.Model, p.s.info.model),
 		Free:  -1,
 		Total: -1,
+		Link:  p.dev.Link,
 	}
 	info.Name = strings.TrimSpace(info.Maker + " " + strings.TrimSpace(strings.TrimPrefix(info.Model, info.Maker)))
 	all, err := p.s.storages(ctx)
