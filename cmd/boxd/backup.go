@@ -18,7 +18,7 @@ import (
 )
 
 // openPhone opens what PHONE names.
-func openPhone(name string) (usbhost.Phone, error) {
+func openPhone(ctx context.Context, name string) (usbhost.Phone, error) {
 	kind, rest, ok := strings.Cut(name, ":")
 	switch {
 	case kind == "folder" && rest != "":
@@ -27,10 +27,12 @@ func openPhone(name string) (usbhost.Phone, error) {
 			return nil, hintError{err, "no-phone", "folder:PATH wants the path of a directory that can be read"}
 		}
 		return p, nil
-	case ok && (kind == "mtp" || kind == "ios" || kind == "adb" || kind == "modem"), name == "any":
-		return nil, usageError{fmt.Sprintf("%s: phones over USB are not in this build yet", printable(name)), "folder:PATH backs a directory up"}
+	case ok && kind == "mtp" && rest != "", name == "any":
+		return openUSB(ctx, name)
+	case ok && (kind == "ios" || kind == "adb" || kind == "modem"):
+		return nil, usageError{fmt.Sprintf("%s: not in this build yet", printable(name)), "mtp:SERIAL and folder:PATH are"}
 	}
-	return nil, usageError{fmt.Sprintf("%q does not name a phone", printable(name)), "write folder:PATH"}
+	return nil, usageError{fmt.Sprintf("%q does not name a phone", printable(name)), "write any, mtp:SERIAL or folder:PATH"}
 }
 
 func backupCommand(flags *pflag.FlagSet) action {
@@ -38,9 +40,9 @@ func backupCommand(flags *pflag.FlagSet) action {
 	f.register(flags)
 	return func(ctx context.Context, c *call, args []string) (err error) {
 		if len(args) != 1 {
-			return usageError{"which phone?", "boxd backup folder:PATH --drive DIR… --key-file FILE"}
+			return usageError{"which phone?", "boxd backup any --drive DIR… --key-file FILE; boxd phones lists what is plugged in"}
 		}
-		phone, err := openPhone(args[0])
+		phone, err := openPhone(ctx, args[0])
 		if err != nil {
 			return err
 		}
@@ -288,7 +290,7 @@ type restoreResult struct {
 
 // restore puts a snapshot onto a phone or into a folder.
 func restore(ctx context.Context, c *call, r *rack, snap vault.Snapshot, target string) (err error) {
-	phone, err := openPhone(target)
+	phone, err := openPhone(ctx, target)
 	if err != nil {
 		return err
 	}

@@ -117,7 +117,7 @@ func usage(w io.Writer) {
 	}
 	fmt.Fprint(w, `
 Most commands take --drive DIR (once for each drive) and --key-file FILE or --words-file FILE.
-PHONE is folder:PATH in this build. SNAPSHOT is an id, latest, or latest:PHONE.
+PHONE is any (the only one attached), mtp:SERIAL or folder:PATH. SNAPSHOT is an id, latest, or latest:PHONE.
 Every command takes --json. Exit codes: 0 done and verified, 1 failed, 2 usage, 3 something is incomplete.
 `)
 }

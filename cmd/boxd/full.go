@@ -9,7 +9,8 @@ const guides = false
 func commands() []command {
 	return []command{
 		{"demo", "", "a whole box in one process, nothing plugged in; ends with a proof", demoCommand},
-		{"backup", "PHONE", "back a phone up into the vault (folder:PATH in this build)", backupCommand},
+		{"phones", "", "what is plugged in, and what each can give now", phonesCommand},
+		{"backup", "PHONE", "back a phone up into the vault", backupCommand},
 		{"snapshots", "", "list what the vault holds, newest first", snapshotsCommand},
 		{"ls", "SNAPSHOT [PATH]", "list a folder of a snapshot", lsCommand},
 		{"cat", "SNAPSHOT PATH", "write a file of a snapshot to standard output", catCommand},
@@ -43,4 +44,4 @@ func commands() []command {
 }
 
 // later are the commands of the contract that this build does not have.
-var later = []string{"run", "phones", "cloud", "import"}
+var later = []string{"run", "cloud", "import"}

@@ -2,6 +2,12 @@
 
 package main
 
+import (
+	"context"
+
+	"phonebackupbox/usbhost"
+)
+
 // guides: started without a command, by a double click perhaps, it asks its way through a restore.
 const guides = true
 
@@ -28,3 +34,8 @@ var later []string
 
 // showPages has nothing to do: this program writes to no drive.
 func (r *rack) showPages() {}
+
+// openUSB refuses: this program puts backups into folders.
+func openUSB(_ context.Context, name string) (usbhost.Phone, error) {
+	return nil, usageError{printable(name) + ": this program reaches no phone over USB", "write folder:PATH"}
+}
