@@ -19,6 +19,18 @@ help: ## list the targets
 build: ## build bin/boxd, static
 	CGO_ENABLED=0 go build -trimpath -o bin/boxd ./cmd/boxd
 
+# A program that holds libusb is linked statically against our own build of it, and so is free of what the machine has.
+STATIC := -trimpath -tags libusb,netgo,osusergo -ldflags '-s -w -linkmode external -extldflags "-static"'
+CC_amd64 := $(if $(filter x86_64,$(shell uname -m)),gcc,x86_64-linux-gnu-gcc)
+CC_arm64 := $(if $(filter aarch64,$(shell uname -m)),gcc,aarch64-linux-gnu-gcc)
+# with-usb runs the go command for a processor, with libusb.
+with-usb = PKG_CONFIG_LIBDIR=$(CURDIR)/.cache/libusb/$(1) CGO_ENABLED=1 GOOS=linux GOARCH=$(1) CC=$(CC_$(1)) go
+
+.PHONY: build-usb
+build-usb: ## build bin/boxd with phones over USB, static (ARCH=arm64 builds bin/arm64/boxd for a Pi); needs a C compiler and Debian's sources
+	image/libusb/build $(or $(ARCH),amd64)
+	$(call with-usb,$(or $(ARCH),amd64)) build $(STATIC) -o $(if $(ARCH),bin/$(ARCH)/boxd,bin/boxd) ./cmd/boxd
+
 # What each drive carries to be read without the box: no phones, no cloud, no web pages.
 RESCUE := linux/amd64/rescue-linux linux/arm64/rescue-linux-arm darwin/arm64/rescue-mac darwin/amd64/rescue-mac-intel windows/amd64/rescue-windows.exe
 RESCUE_MOST := 12000000
@@ -107,6 +119,13 @@ e2e-all: build $(STOCK) ## the demo, start to end, every test anew, and 20 power
 	CGO_ENABLED=0 go test -count=1 ./...
 	CGO_ENABLED=0 go test -count=1 ./storage/vault -run RepositoriesOfStock -stock-all
 	$(MAKE) vm ARGS="-rounds 20"
+
+.PHONY: e2e
+e2e: ## phones that we did not write, in QEMU: through the box's kernel, libusb and all of boxd; needs an arm64 C compiler
+	image/libusb/build amd64
+	$(call with-usb,amd64) vet -tags libusb ./usbhost/libusb ./cmd/boxd ./image/phones
+	$(call with-usb,amd64) tool staticcheck -tags libusb ./usbhost/libusb ./cmd/boxd ./image/phones
+	go test -count=1 -timeout=30m ./image/phones -vm -v $(ARGS)
 
 .PHONY: vm
 vm: ## the drives' code in QEMU, on the box's kernel and real ext4, exFAT and FAT, with power cuts (ARGS="-rounds 20 -seed 7")

@@ -1,0 +1,145 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"phonebackupbox/usbhost"
+	"phonebackupbox/usbhost/libusb"
+	"phonebackupbox/usbhost/mtp"
+	"phonebackupbox/usbhost/vphone"
+)
+
+// ports are the machine's USB ports.
+type ports struct {
+	mu     sync.Mutex // guards phones
+	phones map[usbhost.ID]usbhost.Phone
+}
+
+// listen opens the ports, and stays until the machine goes.
+func (p *ports) listen([]string) error {
+	log := slog.New(slog.NewTextHandler(os.Stdout, nil))
+	bus, err := libusb.Listen(context.Background(), func(ctx context.Context, i usbhost.Interface) (usbhost.Phone, error) {
+		return mtp.Open(ctx, i, mtp.Options{Log: log})
+	}, log)
+	if err != nil {
+		return err
+	}
+	p.phones = make(map[usbhost.ID]usbhost.Phone)
+	go func() {
+		for {
+			phone, err := bus.Accept(context.Background())
+			if err != nil {
+				say("BROKEN %s", oneLine(err))
+				return
+			}
+			p.accept(phone)
+		}
+	}()
+	return nil
+}
+
+func (p *ports) accept(phone usbhost.Phone) {
+	info, err := phone.Info(context.Background())
+	if err != nil {
+		say("UNKNOWN %s", oneLine(err))
+		return
+	}
+	p.mu.Lock()
+	p.phones[info.ID] = phone
+	p.mu.Unlock()
+	say("ARRIVED %s %d %d %v %s", info.ID, info.Link.Speed, info.Link.Best, info.ChargeOnly, info.Name)
+	go func() {
+		<-phone.Gone()
+		say("GONE %s", info.ID)
+	}()
+}
+
+func (p *ports) phone(args []string) (usbhost.Phone, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(args) != 1 || p.phones[usbhost.ID(args[0])] == nil {
+		return nil, fmt.Errorf("no phone %v", args)
+	}
+	return p.phones[usbhost.ID(args[0])], nil
+}
+
+// pull backs a phone up into memory. MOVED tells how many bytes have come; ENDED, when it ended early, how long after the last.
+func (p *ports) pull(args []string) error {
+	phone, err := p.phone(args)
+	if err != nil {
+		return err
+	}
+	tree, from := vphone.NewTree(), time.Now()
+	var moved int64
+	var last time.Time
+	report, err := phone.Backup(context.Background(), tree, func(w usbhost.Progress) {
+		if w.Moved > moved {
+			moved, last = w.Moved, time.Now()
+			say("MOVED %d", moved)
+		}
+	})
+	if err != nil {
+		say("ENDED unplugged=%v %d ms after bytes were seen last", errors.Is(err, usbhost.ErrUnplugged), time.Since(last).Milliseconds())
+		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(tree.Nodes)) {
+		if n := tree.Nodes[name]; !n.Dir {
+			say("FILE %x %d %d %s", n.Sum, n.Size, n.ModTime.Unix(), name)
+		}
+	}
+	say("REPORT listed=%d stored=%d problems=%d moved=%d in %d ms", report.Listed, report.Stored, len(report.Problems), report.Moved, time.Since(from).Milliseconds())
+	return nil
+}
+
+func (p *ports) free(args []string) error {
+	phone, err := p.phone(args)
+	if err != nil {
+		return err
+	}
+	p.mu.Lock()
+	delete(p.phones, usbhost.ID(args[0]))
+	p.mu.Unlock()
+	return phone.Close()
+}
+
+// sum says what lies below a folder.
+func sum(args []string) error {
+	if len(args) != 1 {
+		return errors.New("sum DIR")
+	}
+	return filepath.WalkDir(args[0], func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		info, err := e.Info()
+		if err != nil {
+			return err
+		}
+		name, err := filepath.Rel(args[0], path)
+		if err != nil {
+			return err
+		}
+		f, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		h := sha256.New()
+		_, err = io.Copy(h, f)
+		if err = errors.Join(err, f.Close()); err == nil {
+			say("FILE %x %d %d %s", h.Sum(nil), info.Size(), info.ModTime().Unix(), name)
+		}
+		return err
+	})
+}
