@@ -178,11 +178,8 @@ func (a *Array) checkpoint(ctx context.Context, ms []*member, uncommitted []*pen
 	p := a.planFold(slices.Concat(uncommitted, a.pending))
 	s.pieces = p.pieces
 	a.mu.RUnlock()
-	written, err := a.foldFacts(ctx, s, p)
-	if err != nil {
-		return nil, err
-	}
-	ms, err = a.append(ctx, s, ms)
+	written := a.foldFacts(ctx, s, p)
+	ms, err := a.append(ctx, s, ms)
 	if err != nil {
 		return nil, err
 	}
@@ -204,8 +201,8 @@ func (a *Array) checkpoint(ctx context.Context, ms []*member, uncommitted []*pen
 }
 
 // foldFacts fills a checkpoint with the registry and with what it takes up. It returns the facts as they stand there, by their
-// order in the plan.
-func (a *Array) foldFacts(ctx context.Context, s *segment, p *foldPlan) ([]entry, error) {
+// order in the plan. Checksums that cannot be read, as they rotted, stay where they are: that must not keep a box from its backups.
+func (a *Array) foldFacts(ctx context.Context, s *segment, p *foldPlan) []entry {
 	a.mu.RLock()
 	s.add(record{kind: surviveRecord, survive: a.led.survive})
 	for _, id := range slices.Sorted(maps.Keys(a.led.drives)) {
@@ -224,11 +221,15 @@ func (a *Array) foldFacts(ctx context.Context, s *segment, p *foldPlan) ([]entry
 			place: s.place(a.led.tables, a.led.places[e.place], drives),
 		}
 		a.mu.RUnlock()
-		if p.moves(e.src) {
-			table, err := a.table(ctx, f)
-			if err != nil {
-				return nil, err
+		table, moves := []byte(nil), p.moves(e.src)
+		if moves {
+			var err error
+			if table, err = a.table(ctx, f); err != nil {
+				a.log.Warn("checksums stay in an old ledger segment", "err", err)
+				moves = false
 			}
+		}
+		if moves {
 			e.src, e.off = pendingSource, uint32(len(s.tables))
 			rec.off = e.off
 			s.tables = append(s.tables, table...)
@@ -245,7 +246,7 @@ func (a *Array) foldFacts(ctx context.Context, s *segment, p *foldPlan) ([]entry
 	for _, name := range p.graves {
 		s.add(record{kind: tombstoneRecord, name: name})
 	}
-	return written, nil
+	return written
 }
 
 // rewritten points facts at their new places in a checkpoint. The caller holds mu.

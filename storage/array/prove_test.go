@@ -154,6 +154,31 @@ func TestCheckpointRotsOnAllDrives(t *testing.T) {
 	}
 }
 
+// Checksums rot in all copies of a small old segment. The ledger is folded all the same, and nights go on.
+func TestFoldAroundRottenChecksums(t *testing.T) {
+	r := newRig(t, 37, 1, 0)
+	mustPut(t, r.a, packName(0), pack(500, 0))
+	mustSync(t, r.a)
+	name := newest(t, r.drives[0])
+	r.drives[0].Rot(name, 8*size(t, r.drives[0], name)-1)
+	name = strings.Replace(name, "ledger/", "ledger-copy/", 1)
+	r.drives[0].Rot(name, 8*size(t, r.drives[0], name)-1)
+	for i := range 12 {
+		array.SetFold(r.a, 2)
+		mustPut(t, r.a, packName(1+i), pack(500, uint64(1+i)))
+		mustSync(t, r.a)
+		if i%5 == 4 {
+			r.reopen()
+		}
+	}
+	for i := range 12 {
+		wantBlob(t, r.a, packName(1+i), pack(500, uint64(1+i)))
+	}
+	if s := scrub(t, r.reopen()); len(s.Unreadable) != 1 || s.Unreadable[0] != packName(0) {
+		t.Errorf("%+v", s)
+	}
+}
+
 // A scrub tells a torn segment, whichever copy was read when the ledger was.
 func TestScrubFindsATornSegment(t *testing.T) {
 	for torn := range 2 {

@@ -45,16 +45,17 @@ func (a *Array) sync(ctx context.Context, force bool) error {
 	a.pending, a.removals = nil, make(map[holder]string)
 	a.mu.Unlock()
 
-	lost, err := a.commitBatch(ctx, b, writers, incomplete)
+	lost, safe, err := a.commitBatch(ctx, b, writers, incomplete)
 	if err != nil {
 		a.putBack(b)
 		return err
 	}
+	err = a.foldDue(ctx, safe)
 	a.remove(ctx, b.removals)
 	if len(lost) > 0 {
 		return fmt.Errorf("drives failed before %v was safe: %w", lost, storage.ErrUnavailable)
 	}
-	return nil
+	return err
 }
 
 // putBack makes a batch pending again that was not committed.
@@ -67,17 +68,17 @@ func (a *Array) putBack(b batch) {
 	}
 }
 
-// commitBatch makes a batch durable. It returns the blobs whose drives failed too soon.
-func (a *Array) commitBatch(ctx context.Context, b batch, writers []*member, incomplete bool) (lost []string, err error) {
+// commitBatch makes a batch durable. It returns the blobs whose drives failed too soon, and the members that have the batch.
+func (a *Array) commitBatch(ctx context.Context, b batch, writers []*member, incomplete bool) (lost []string, safe []*member, err error) {
 	if incomplete {
-		return nil, fmt.Errorf("the ledger is damaged; attach the other drives: %w", storage.ErrUnavailable)
+		return nil, nil, fmt.Errorf("the ledger is damaged; attach the other drives: %w", storage.ErrUnavailable)
 	}
 	if err := a.catchUp(ctx, writers); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	safe := a.flush(ctx, writers)
+	safe = a.flush(ctx, writers)
 	if err := ctx.Err(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	// From here on nothing is interrupted: a segment that is written to some drives only, and then another one after
 	// the same parent, would be a fork. Every step has its own time limit.
@@ -87,28 +88,30 @@ func (a *Array) commitBatch(ctx context.Context, b batch, writers []*member, inc
 	a.mu.RUnlock()
 	if fork {
 		if safe, err = a.checkpoint(ctx, safe, b.records); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	if len(safe) == 0 {
 		a.mu.RLock()
 		defer a.mu.RUnlock()
-		return nil, a.nobody(nil)
+		return nil, nil, a.nobody(nil)
 	}
 	if len(b.records) > 0 {
-		if lost, safe, err = a.record(ctx, b, safe); err != nil {
-			return nil, err
-		}
+		return a.record(ctx, b, safe)
 	}
+	return nil, safe, nil
+}
+
+// foldDue writes a checkpoint if one is due.
+func (a *Array) foldDue(ctx context.Context, ms []*member) error {
 	a.mu.RLock()
 	due := a.led.since.segments >= a.fold || a.led.since.bytes >= foldBytes
 	a.mu.RUnlock()
-	if due {
-		if _, err := a.checkpoint(ctx, safe, nil); err != nil {
-			return lost, err
-		}
+	if !due {
+		return nil
 	}
-	return lost, nil
+	_, err := a.checkpoint(context.WithoutCancel(ctx), ms, nil)
+	return err
 }
 
 // record writes a batch to the ledgers of the members that flushed its files. When one of them fails at that, what it
