@@ -3,6 +3,7 @@ package array
 import (
 	"context"
 	"fmt"
+	"slices"
 )
 
 // SetSurvive changes how many drives may die without loss, 0 to 3. New blobs are protected so at once, those that are
@@ -15,22 +16,33 @@ func (a *Array) SetSurvive(ctx context.Context, n int) error {
 	defer a.change.Unlock()
 	a.commit.Lock()
 	defer a.commit.Unlock()
-	err := a.sync(ctx, false)
-	if err == nil {
-		a.mu.Lock()
-		same := a.led.survive == n
-		if !same {
-			a.led.survive = n
-			a.pending = append(a.pending, &pendingRecord{kind: surviveRecord, survive: n})
-		}
-		a.mu.Unlock()
-		if same {
-			return nil
-		}
-		err = a.sync(ctx, true)
-	}
-	if err != nil {
+	if err := a.setSurvive(ctx, n); err != nil {
 		return fmt.Errorf("array: change how many drives may die: %w", err)
 	}
 	return nil
+}
+
+func (a *Array) setSurvive(ctx context.Context, n int) error {
+	if err := a.sync(ctx, false); err != nil {
+		return err
+	}
+	a.mu.Lock()
+	was := a.led.survive
+	r := &pendingRecord{kind: surviveRecord, survive: n}
+	if was != n {
+		a.led.survive = n
+		a.pending = append(a.pending, r)
+	}
+	a.mu.Unlock()
+	if was == n {
+		return nil
+	}
+	err := a.sync(ctx, true)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if i := slices.Index(a.pending, r); i >= 0 { // it was not committed, and who asked for it is told so: no later Sync may
+		a.pending = slices.Delete(a.pending, i, i+1)
+		a.led.survive = was
+	}
+	return err
 }

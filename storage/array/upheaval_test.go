@@ -26,8 +26,8 @@ type upheaval struct {
 	run   func(t *testing.T, r *rig) error
 	// may are the drives of which any one may die right after the cut: all that was there before is protected all the time.
 	may []int
-	// left are the drives that are there in the end.
-	left []int
+	// pairs: any two of them may.
+	pairs bool
 }
 
 // base is what is there before an upheaval.
@@ -78,6 +78,19 @@ func repairs(t *testing.T, r *rig) error {
 		err = fmt.Errorf("not repaired: %v", rep.Lost)
 	}
 	return err
+}
+
+// survives changes how many drives may die, with blobs on their way, and protects what is there so.
+func survives(t *testing.T, r *rig, n int) error {
+	for i, size := range []int{700, 262_190} {
+		if err := r.a.Put(t.Context(), packName(80+i), pack(size, uint64(80+i))); err != nil {
+			return err
+		}
+	}
+	if err := r.a.SetSurvive(t.Context(), n); err != nil {
+		return err
+	}
+	return repairs(t, r)
 }
 
 // away is a rig whose last drive travels, is away while things go on, and is back.
@@ -146,17 +159,16 @@ var upheavals = []upheaval{
 			}
 			return nil
 		},
-		left: []int{0, 1, 2, 3},
 	},
 	{
-		name: "drain", start: based(4, 1), may: []int{0, 1, 2, 3}, left: []int{0, 1, 3},
+		name: "drain", start: based(4, 1), may: []int{0, 1, 2, 3},
 		run: func(t *testing.T, r *rig) error {
 			_, err := r.a.Drain(t.Context(), "drive-2", nil)
 			return err
 		},
 	},
 	{
-		name: "removal of a dead drive", left: []int{0, 1, 3},
+		name: "removal of a dead drive",
 		start: func(t *testing.T, seed uint64) *rig {
 			r := based(4, 2)(t, seed)
 			array.SetFold(r.reopen(0, 1, 3), 4)
@@ -171,7 +183,7 @@ var upheavals = []upheaval{
 		may: []int{0, 1, 3},
 	},
 	{
-		name: "replacement", start: based(3, 1), may: []int{0, 1, 2, 3}, left: []int{0, 2, 3},
+		name: "replacement", start: based(3, 1), may: []int{0, 1, 2, 3},
 		run: func(t *testing.T, r *rig) error {
 			if err := r.a.Add(t.Context(), r.plug(2)); err != nil {
 				return err
@@ -182,10 +194,10 @@ var upheavals = []upheaval{
 			return repairs(t, r)
 		},
 	},
-	{name: "return to two", start: away(2), run: repairs, may: []int{0, 1, 2}, left: []int{0, 1, 2}},
-	{name: "return to three", start: away(3), run: repairs, may: []int{0, 1, 2, 3}, left: []int{0, 1, 2, 3}},
+	{name: "return to two", start: away(2), run: repairs, may: []int{0, 1, 2}},
+	{name: "return to three", start: away(3), run: repairs, may: []int{0, 1, 2, 3}},
 	{
-		name: "beginning to travel", start: based(4, 1), may: []int{0, 1, 2, 3}, left: []int{0, 1, 2, 3},
+		name: "beginning to travel", start: based(4, 1), may: []int{0, 1, 2, 3},
 		run: func(t *testing.T, r *rig) error {
 			if err := r.a.Travel(t.Context(), "drive-3", true); err != nil {
 				return err
@@ -194,7 +206,30 @@ var upheavals = []upheaval{
 		},
 	},
 	{
-		name: "return of a drive that was used apart", may: []int{0, 1, 2, 3}, left: []int{0, 1, 2, 3},
+		name: "more drives may die", start: based(4, 1), may: []int{0, 1, 2, 3},
+		run: func(t *testing.T, r *rig) error { return survives(t, r, 2) },
+	},
+	{
+		name: "as many as with copies only", start: based(3, 1), may: []int{0, 1, 2},
+		run: func(t *testing.T, r *rig) error { return survives(t, r, 2) },
+	},
+	{
+		name: "fewer drives may die", start: based(5, 2), may: []int{0, 1, 2, 3, 4}, pairs: true,
+		run: func(t *testing.T, r *rig) error { return survives(t, r, 1) },
+	},
+	{
+		name: "more drives may die, one of which was away", may: []int{0, 1, 2},
+		start: func(t *testing.T, seed uint64) *rig {
+			r := newRig(t, seed, 4, 1)
+			r.reopen(0, 1, 2)
+			r.base()
+			array.SetFold(r.reopen(), 4)
+			return r
+		},
+		run: func(t *testing.T, r *rig) error { return survives(t, r, 2) },
+	},
+	{
+		name: "return of a drive that was used apart", may: []int{0, 1, 2, 3},
 		start: func(t *testing.T, seed uint64) *rig {
 			r := away(3)(t, seed)
 			there := r.reopen(3)
@@ -257,13 +292,18 @@ func (u upheaval) cut(t *testing.T, seed uint64, nth int) {
 		all = []int{0, 1, 3}
 	}
 	for _, dies := range u.may {
-		left := slices.DeleteFunc(slices.Clone(all), func(i int) bool { return i == dies })
-		a, err := array.Open(t.Context(), r.members(left...), array.Options{})
-		if err == nil {
-			err = has(t, a)
-		}
-		if err != nil {
-			t.Errorf("after %v, drive %d dead: %v", failed, dies, err)
+		for _, too := range u.may {
+			if too != dies && !u.pairs {
+				continue
+			}
+			left := slices.DeleteFunc(slices.Clone(all), func(i int) bool { return i == dies || i == too })
+			a, err := array.Open(t.Context(), r.members(left...), array.Options{})
+			if err == nil {
+				err = has(t, a)
+			}
+			if err != nil {
+				t.Errorf("after %v, drives %d and %d dead: %v", failed, dies, too, err)
+			}
 		}
 	}
 	a := r.reopen(all...)
