@@ -123,6 +123,19 @@ func (i *Item) Moved(n int) {
 	t.show(false)
 }
 
+// Again counts n bytes that crossed the cable for the file although they are stored already.
+func (i *Item) Again(n int) { i.t.Moved(int64(n)) }
+
+// Had counts the first bytes of the file as done: an earlier run stored them.
+func (i *Item) Had(bytes int64) {
+	t := i.t
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	add := min(bytes, i.size-i.shown)
+	i.shown += add
+	t.now.Bytes += add
+}
+
 // Resize corrects the file's size, in bytes, where what was read is not what was listed, and the total with it.
 func (i *Item) Resize(size int64) {
 	t := i.t

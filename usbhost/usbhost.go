@@ -85,6 +85,18 @@ type Tree interface {
 	Remove(name string) error
 }
 
+// A Resumer is a Tree that remembers the beginnings of files whose Create failed because its reader did, so that the next run
+// need not read them from the phone again. It is optional: a driver asks with a type assertion. The vault's Tree is one.
+type Resumer interface {
+	// Begun returns what an earlier Create of the file name, of just this size and mtime, had stored when its reader failed:
+	// fewer than size bytes, which are no file of the tree. It is fs.ErrNotExist where there is nothing of that kind.
+	Begun(name string, size int64, mtime time.Time) (*io.SectionReader, error)
+
+	// Continue is Create for a file whose first from bytes are those of Begun; r begins behind them. It is for the driver to
+	// make sure that they are still the file's: one must never be stitched together from two versions.
+	Continue(name string, size int64, mtime time.Time, from int64, r io.Reader) error
+}
+
 // ID names a phone across ports and cables: KIND ":" SERIAL, as on the command line ("mtp:1A2B", "folder:/media/card").
 type ID string
 

@@ -44,6 +44,7 @@ var (
 	_ firmware.Vault  = (*bays)(nil)
 	_ firmware.Drives = (*bays)(nil)
 	_ firmware.Draft  = draft{}
+	_ usbhost.Resumer = draft{}
 )
 
 // plug tells that a bay exists from now on; the folder may be empty or absent.

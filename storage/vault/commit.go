@@ -35,6 +35,11 @@ func (t *Tree) Commit(ctx context.Context, o Outcome) (Snapshot, error) {
 	if err := ctx.Err(); err != nil {
 		return Snapshot{}, fmt.Errorf("vault: commit: %w", err)
 	}
+	if !o.Complete { // what is begun may be gone on with; putSnapshot makes the record durable
+		if err := t.recordParts(false); err != nil {
+			return Snapshot{}, err
+		}
+	}
 	for _, name := range lost {
 		o.Complete = false
 		o.Problems = append(slices.Clip(o.Problems), Problem{Name: name,
@@ -84,7 +89,7 @@ func (t *Tree) Close() error {
 	err := t.w.flush()
 	t.stop()
 	if err == nil {
-		err = cmp.Or(t.save(), t.record(), t.w.sync())
+		err = cmp.Or(t.save(), t.record(), t.recordParts(true), t.w.sync())
 	}
 	t.end()
 	if err != nil {
@@ -114,7 +119,7 @@ func (t *Tree) end() []string {
 	t.mu.Unlock()
 	t.rec.mu.Lock()
 	logs := t.rec.logs
-	t.rec.fresh, t.rec.said, t.rec.names, t.rec.logs = nil, nil, nil, nil
+	t.rec.fresh, t.rec.said, t.rec.names, t.rec.logs, t.rec.parts = nil, nil, nil, nil, nil
 	t.rec.mu.Unlock()
 	t.w.mu.Lock()
 	left := append(t.w.durable, t.w.put...)

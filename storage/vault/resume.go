@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// resumeRecord is the document of resume/HEX: files of a phone that are wholly stored, though no snapshot names them yet.
+// resumeRecord is the document of resume/HEX: files of a phone that are wholly stored, though no snapshot names them yet, and
+// beginnings of files, whose chunks have fewer bytes than Size.
 type resumeRecord struct {
 	Phone string       `json:"phone"`
 	Files []resumeFile `json:"files"`
@@ -28,10 +29,11 @@ type resumeFile struct {
 // for the Tree's: Commit holds that while it waits for the keeper to sync.
 type recorder struct {
 	mu    sync.Mutex
-	logs  []string    // all records that Commit makes needless, those of earlier runs included
-	fresh []freshFile // created, and not in a record yet
-	said  []freshFile // in the records of names
-	names []string    // records since they were last made one
+	logs  []string         // all records that Commit makes needless, those of earlier runs included
+	fresh []freshFile      // created, and not in a record yet
+	said  []freshFile      // in the records of names
+	names []string         // records since they were last made one
+	parts map[string]*part // by path: beginnings of files, of this run and of earlier ones
 }
 
 type freshFile struct {
@@ -149,11 +151,15 @@ func (t *Tree) merge() error {
 
 // writeRecord puts one resume record and returns its name.
 func (t *Tree) writeRecord(files []freshFile) (string, error) {
-	r := resumeRecord{Phone: quote(t.phone.ID), Files: make([]resumeFile, len(files))}
+	list := make([]resumeFile, len(files))
 	for i, f := range files {
-		r.Files[i] = resumeFile{quote(f.path), f.e.size, f.e.mtime(), f.e.ids()}
+		list[i] = resumeFile{quote(f.path), f.e.size, f.e.mtime(), f.e.ids()}
 	}
-	p, err := json.Marshal(r)
+	return t.putRecord(list)
+}
+
+func (t *Tree) putRecord(files []resumeFile) (name string, err error) {
+	p, err := json.Marshal(resumeRecord{Phone: quote(t.phone.ID), Files: files})
 	if err != nil {
 		return "", fmt.Errorf("vault: resume record: %w", err)
 	}
@@ -227,6 +233,7 @@ func (t *Tree) loadResume(ctx context.Context) error {
 		t.rec.logs = append(t.rec.logs, info.Name)
 		for _, f := range r.Files {
 			t.resume.add(f)
+			t.loadPart(f)
 		}
 	}
 	return nil

@@ -285,26 +285,32 @@ func (t *Tree) usable() error {
 // that error (or io.ErrUnexpectedEOF; more bytes than size is ErrTooLong) and the file's former version stays. The last
 // bytes may still be on their way to the store when Create returns; an error of theirs comes from any later call, and from Commit.
 func (t *Tree) Create(name string, size int64, mtime time.Time, r io.Reader) error {
-	elems, err := split("create", name)
+	return t.create("create", name, size, mtime, r, nil)
+}
+
+// create stores a file whose first chunks are there already, each of chunkSize bytes.
+func (t *Tree) create(op, name string, size int64, mtime time.Time, r io.Reader, there []hash) error {
+	elems, err := split(op, name)
 	if err == nil && len(elems) == 0 {
-		err = &fs.PathError{Op: "create", Path: name, Err: fs.ErrInvalid}
+		err = &fs.PathError{Op: op, Path: name, Err: fs.ErrInvalid}
 	}
 	if err != nil {
 		return err
 	}
 	if err := t.usable(); err != nil {
-		return &fs.PathError{Op: "create", Path: name, Err: err}
+		return &fs.PathError{Op: op, Path: name, Err: err}
 	}
 	e := newEntry(node{name: strings.Clone(elems[len(elems)-1]), mode: fileMode, mtime: cleanTime(mtime)})
 	if size >= 0 && size <= inlineSize {
 		err = t.readSmall(e, int(size), r)
 	} else {
-		err = t.readLarge(e, size, r)
+		err = t.readLarge(e, size, r, there)
 	}
 	if err != nil {
-		return &fs.PathError{Op: "create", Path: name, Err: err}
+		t.notePart(name, size, e, err)
+		return &fs.PathError{Op: op, Path: name, Err: err}
 	}
-	return t.insert("create", name, elems, e)
+	return t.insert(op, name, elems, e)
 }
 
 // cleanTime is a modification time as the vault keeps it: in UTC, or unknown if no snapshot can hold it.
@@ -330,11 +336,12 @@ func (t *Tree) insert(op, name string, elems []string, e *entry) error {
 		return &fs.PathError{Op: op, Path: name, Err: fmt.Errorf("a folder is in its way: %w", fs.ErrExist)}
 	}
 	t.open.put(d, e)
+	t.rec.mu.Lock()
 	if e.timed() {
-		t.rec.mu.Lock()
 		t.rec.fresh = append(t.rec.fresh, freshFile{strings.Clone(name), e})
-		t.rec.mu.Unlock()
 	}
+	delete(t.rec.parts, name)
+	t.rec.mu.Unlock()
 	return t.trim()
 }
 
@@ -378,9 +385,11 @@ func (t *Tree) readSmall(e *entry, size int, r io.Reader) error {
 	return nil
 }
 
-// readLarge stores a file chunk by chunk; while one is encrypted, the next is read.
-func (t *Tree) readLarge(e *entry, size int64, r io.Reader) error {
-	c := &content{left: 1, done: make(chan struct{})}
+// readLarge stores a file chunk by chunk, after those that are there; while one is encrypted, the next is read. When r
+// fails, e is as much of the file as came.
+func (t *Tree) readLarge(e *entry, size int64, r io.Reader, there []hash) error {
+	c := &content{ids: there, left: 1, done: make(chan struct{})}
+	e.many, e.size = c, int64(len(there))*chunkSize
 	defer c.end()
 	for {
 		if err := t.usable(); err != nil {
@@ -393,7 +402,7 @@ func (t *Tree) readLarge(e *entry, size int64, r io.Reader) error {
 		}
 		n, err := readFull(r, buf[:want])
 		e.size += int64(n)
-		if n == 0 || err != nil && err != io.EOF {
+		if n == 0 || err != nil && err != io.EOF && (size < 0 || !e.timed()) {
 			t.w.chunks <- buf
 		} else {
 			i := c.add()
@@ -411,10 +420,8 @@ func (t *Tree) readLarge(e *entry, size int64, r io.Reader) error {
 			} else if err != io.EOF {
 				return err
 			}
-			e.many = c
 			return nil
 		case err == io.EOF:
-			e.many = c
 			return nil
 		}
 	}

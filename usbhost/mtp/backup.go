@@ -182,6 +182,9 @@ func (b *backup) copy(ctx context.Context, todo []pending) error {
 		for _, file := range todo {
 			path := file.dir + "/" + file.name
 			j := newJob(file.object, path, file.stale, b.tally.Start(path, max(file.size, 0)))
+			if err := b.resume(ctx, f, j); err != nil {
+				return err
+			}
 			select {
 			case jobs <- j:
 			case <-ctx.Done():
@@ -209,7 +212,12 @@ func (b *backup) copy(ctx context.Context, todo []pending) error {
 // store puts one file into the tree while it is being read. Its error ends the run.
 func (b *backup) store(ctx context.Context, f *fetcher, j *job) error {
 	r := &reader{f: f, j: j}
-	err := b.into.Create(j.path, j.file.size, j.file.time(), r)
+	var err error
+	if j.from > 0 {
+		err = b.into.(usbhost.Resumer).Continue(j.path, j.file.size, j.file.time(), j.from, r)
+	} else {
+		err = b.into.Create(j.path, j.file.size, j.file.time(), r)
+	}
 	source := r.fault()
 	r.close()
 	switch {

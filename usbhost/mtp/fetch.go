@@ -36,6 +36,7 @@ type job struct {
 	path  string
 	stale bool // the tree holds an older version
 	item  *usbhost.Item
+	from  int64 // bytes that the tree has already
 
 	segments chan segment // capacity poolSize+1: to send never blocks
 	given    atomic.Bool  // up: nobody wants the rest
@@ -72,7 +73,7 @@ func newJob(file *object, path string, stale bool, item *usbhost.Item) *job {
 
 // fetch reads one file to its end. An error of the file goes to the job's reader; one that ends the run is returned too.
 func (f *fetcher) fetch(ctx context.Context, j *job) error {
-	w := writer{f: f, j: j}
+	w := writer{f: f, j: j, total: j.from}
 	err := f.read(ctx, &w)
 	if err == nil && w.total != j.file.size && j.file.size >= 0 {
 		err = fmt.Errorf("%w: the phone gave %d of %d bytes: %w", usbhost.ErrChanged, w.total, j.file.size, io.ErrUnexpectedEOF)
@@ -129,14 +130,23 @@ func (f *fetcher) read(ctx context.Context, w *writer) error {
 	switch {
 	case size == 0:
 		return nil
-	case size < 0 || size <= f.small():
-		return f.whole(ctx, w)
-	case f.s.info.supports(opGetPartialObject64):
-		return f.windows(ctx, w, opGetPartialObject64)
-	case f.s.info.supports(opGetPartialObject) && size < sizeUnknown:
-		return f.windows(ctx, w, opGetPartialObject)
+	case f.windowed(size):
+		return f.windows(ctx, w)
 	}
 	return f.whole(ctx, w)
+}
+
+// windowed reports whether a file of this size is read by windows.
+func (f *fetcher) windowed(size int64) bool {
+	return size > f.small() && (f.s.info.supports(opGetPartialObject64) || f.s.info.supports(opGetPartialObject) && size < sizeUnknown)
+}
+
+// partial is the request for n bytes of a file.
+func (s *session) partial(handle uint32, off, n int64) request {
+	if s.info.supports(opGetPartialObject64) {
+		return request{op: opGetPartialObject64, params: []uint32{handle, uint32(off), uint32(off >> 32), uint32(n)}}
+	}
+	return request{op: opGetPartialObject, params: []uint32{handle, uint32(off), uint32(n)}}
 }
 
 // whole reads a file by GetObject.
@@ -158,8 +168,8 @@ func (f *fetcher) whole(ctx context.Context, w *writer) error {
 }
 
 // windows reads a file piece by piece.
-func (f *fetcher) windows(ctx context.Context, w *writer, op Operation) error {
-	for off, size := int64(0), w.j.file.size; off < size; {
+func (f *fetcher) windows(ctx context.Context, w *writer) error {
+	for off, size := w.j.from, w.j.file.size; off < size; {
 		if w.j.given.Load() {
 			return nil
 		}
@@ -167,15 +177,13 @@ func (f *fetcher) windows(ctx context.Context, w *writer, op Operation) error {
 		if err := w.reserve(ctx, n); err != nil {
 			return err
 		}
-		params := []uint32{w.j.file.handle, uint32(off), uint32(n)}
-		if op == opGetPartialObject64 {
-			params = []uint32{w.j.file.handle, uint32(off), uint32(off >> 32), uint32(n)}
-		}
-		before, began := w.total, time.Now()
-		_, err := f.s.do(ctx, request{op: op, params: params, read: func(ctx context.Context, x *exchange) error {
+		r := f.s.partial(w.j.file.handle, off, n)
+		r.read = func(ctx context.Context, x *exchange) error {
 			x.expect(n)
 			return w.take(ctx, x, n)
-		}})
+		}
+		before, began := w.total, time.Now()
+		_, err := f.s.do(ctx, r)
 		if err != nil {
 			return fmt.Errorf("at byte %d: %w", off, err)
 		}
@@ -314,14 +322,17 @@ func (w *writer) flush() {
 	w.buf, w.fill, w.used = nil, segment{}, 0
 }
 
-// end ends the file: with its last bytes, or with an error in their place.
+// end ends the file: with its last bytes, or with an error in their place. What came before them goes to the reader all the
+// same, since the next run may go on from there.
 func (w *writer) end(err error) {
 	for _, b := range w.spare {
 		w.f.pool <- b
 	}
 	w.spare = nil
 	if err != nil {
-		w.fill.data = nil
+		if w.j.file.size < 0 || w.total >= w.j.file.size {
+			w.fill.data = nil
+		}
 		w.flush()
 		w.j.segments <- segment{err: err}
 	}

@@ -2,6 +2,7 @@ package mtp_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -30,6 +31,31 @@ type rig struct {
 	*vmtp.Phone
 	store  *vphone.Storage
 	driver *mtp.Phone
+	pipe   *steps // that the driver talks through
+}
+
+// steps counts the bulk transfers of a pipe and pulls the cable before one of them.
+type steps struct {
+	usbhost.Pipe
+	phone  *vmtp.Phone
+	n, cut int // cut < 0: never
+}
+
+func (s *steps) Read(ctx context.Context, p []byte) (int, error) {
+	s.step()
+	return s.Pipe.Read(ctx, p)
+}
+
+func (s *steps) Write(ctx context.Context, p []byte) (int, error) {
+	s.step()
+	return s.Pipe.Write(ctx, p)
+}
+
+func (s *steps) step() {
+	if s.n == s.cut {
+		s.phone.Unplug()
+	}
+	s.n++
 }
 
 // plug makes a phone of one storage, filled by fill, and opens it.
@@ -68,7 +94,10 @@ func (r *rig) replug(t testing.TB) {
 			t.Error(err)
 		}
 	}
-	d, err := mtp.Open(t.Context(), r.Phone.Plug(), mtp.Options{Location: zone})
+	dev := r.Phone.Plug()
+	r.pipe = &steps{Pipe: dev.Pipe, phone: r.Phone, cut: -1}
+	dev.Pipe = r.pipe
+	d, err := mtp.Open(t.Context(), dev, mtp.Options{Location: zone})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,8 +19,9 @@ import (
 type Tree struct {
 	Nodes map[string]*TreeNode // by path; "." is the root
 	Down  error                // returned by Create if not nil: the drives are gone
+	Parts map[string]*TreeNode // beginnings of files whose reader failed; Size and ModTime are the whole file's
 
-	mu sync.Mutex // guards Nodes
+	mu sync.Mutex // guards Nodes and Parts
 }
 
 // TreeNode is a file or a folder.
@@ -36,7 +37,9 @@ type TreeNode struct {
 const memLimit = 32 << 20
 
 // NewTree makes an empty Tree.
-func NewTree() *Tree { return &Tree{Nodes: map[string]*TreeNode{".": {Dir: true}}} }
+func NewTree() *Tree {
+	return &Tree{Nodes: map[string]*TreeNode{".": {Dir: true}}, Parts: map[string]*TreeNode{}}
+}
 
 func parent(name string) string {
 	if i := strings.LastIndexByte(name, '/'); i >= 0 {
@@ -71,6 +74,7 @@ func (t *Tree) Create(name string, size int64, mtime time.Time, r io.Reader) err
 	}
 	n, err := io.Copy(io.MultiWriter(h, &capped{&buf}), io.LimitReader(r, limit))
 	if err != nil {
+		t.begin(name, size, mtime, n, buf.Bytes())
 		return err
 	}
 	if size >= 0 && n < size {
@@ -87,8 +91,42 @@ func (t *Tree) Create(name string, size int64, mtime time.Time, r io.Reader) err
 	if old := t.Nodes[name]; old != nil && old.Dir {
 		return &fs.PathError{Op: "create", Path: name, Err: errors.New("is a directory")}
 	}
+	delete(t.Parts, name)
 	t.Nodes[name] = &TreeNode{Data: buf.Bytes(), Size: n, Sum: [sha256.Size]byte(h.Sum(nil)), ModTime: mtime}
 	return nil
+}
+
+// begin remembers the n bytes that came of a file before its reader failed.
+func (t *Tree) begin(name string, size int64, mtime time.Time, n int64, data []byte) {
+	if n == 0 || n >= size || n > int64(len(data)) || mtime.IsZero() {
+		return
+	}
+	t.mu.Lock()
+	t.Parts[name] = &TreeNode{Data: data, Size: size, ModTime: mtime}
+	t.mu.Unlock()
+}
+
+// Begun implements usbhost.Resumer.
+func (t *Tree) Begun(name string, size int64, mtime time.Time) (*io.SectionReader, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	p := t.Parts[name]
+	if p == nil || p.Size != size || !p.ModTime.Equal(mtime) {
+		return nil, &fs.PathError{Op: "begun", Path: name, Err: fs.ErrNotExist}
+	}
+	return io.NewSectionReader(bytes.NewReader(p.Data), 0, int64(len(p.Data))), nil
+}
+
+// Continue implements usbhost.Resumer.
+func (t *Tree) Continue(name string, size int64, mtime time.Time, from int64, r io.Reader) error {
+	begun, err := t.Begun(name, size, mtime)
+	if err != nil {
+		return err
+	}
+	if begun.Size() != from {
+		return &fs.PathError{Op: "continue", Path: name, Err: fs.ErrNotExist}
+	}
+	return t.Create(name, size, mtime, io.MultiReader(begun, r))
 }
 
 // capped keeps the first bytes and counts the others as written.
