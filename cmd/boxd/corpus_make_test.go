@@ -12,6 +12,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -65,6 +66,7 @@ var corpusLayouts = map[string]func(m *corpusMaker){
 	"from-stock-restic":    fromStockRestic,
 	"one-travels":          oneTravels,
 	"rekeyed":              rekeyed,
+	"ledger-in-pieces":     ledgerInPieces,
 }
 
 // layoutWords say what a corpus is, for who finds it.
@@ -88,6 +90,7 @@ var layoutWords = map[string]string{
 	"from-stock-restic":    "two drives with snapshots copied from repositories of stock restic 0.14 and 0.18",
 	"one-travels":          "three drives, one of which travels and is away",
 	"rekeyed":              "two drives sealed anew after a leak: a new vault in their place, and the note of the old one",
+	"ledger-in-pieces":     "three drives, one of which missed the last nights; a ledger in several pieces, with deleted blobs in them",
 }
 
 func TestMakeCorpus(t *testing.T) {
@@ -270,6 +273,43 @@ func prunedAndFolded(m *corpusMaker) {
 	folded, err := filepath.Glob(filepath.Join(m.drives[0], "ledger", "*-f"))
 	if err != nil || len(folded) == 0 {
 		m.t.Fatalf("no checkpoint: %v", err)
+	}
+}
+
+// ledgerInPieces has pieces far smaller than boxd leaves, or there would have to be hundreds of nights.
+func ledgerInPieces(m *corpusMaker) {
+	m.create(3, 1)
+	for range 3 {
+		m.night()
+		m.night()
+		m.refold(m.drives...)
+	}
+	must(m.t, exitOK, m.with("vault", "prune", "--keep-last", "3", "--keep-daily", "0", "--keep-weekly", "0", "--keep-monthly", "0", "--keep-yearly", "0")...)
+	m.refold(m.drives...)
+	m.note.Missing = 0 // what comes now is not on the third
+	m.night(0, 1)
+	m.refold(m.drives[:2]...)
+	m.night(0, 1)
+	segment, err := filepath.Glob(filepath.Join(m.drives[0], "ledger", "*-f"))
+	if err != nil || len(segment) < 3 {
+		m.t.Fatalf("%d checkpoints, %v", len(segment), err)
+	}
+}
+
+// refold has the ledger of drives folded in pieces by a test of storage/array.
+func (m *corpusMaker) refold(drives ...string) {
+	m.t.Helper()
+	tests := filepath.Join(m.dir, "..", "array.test")
+	if _, err := os.Stat(tests); err != nil {
+		m.command("go", "test", "-c", "-o", tests, "../../storage/array")
+	}
+	m.command(tests, "-test.run", "TestRefold", "-refold", strings.Join(drives, ","))
+}
+
+func (m *corpusMaker) command(args ...string) {
+	m.t.Helper()
+	if out, err := exec.CommandContext(m.t.Context(), args[0], args[1:]...).CombinedOutput(); err != nil {
+		m.t.Fatalf("%v: %v\n%s", args, err, out)
 	}
 }
 
