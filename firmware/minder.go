@@ -46,6 +46,10 @@ func (m *minder) run(ctx context.Context) {
 	m.box.send(PhoneArrived{m.port})
 	m.identify(ctx)
 	gone := m.phone.Gone()
+	var woken <-chan struct{} // nil for a phone that never says
+	if w, ok := m.phone.(usbhost.Waker); ok {
+		woken = w.Woken()
+	}
 	for {
 		var again <-chan time.Time
 		if m.poll > 0 {
@@ -56,6 +60,10 @@ func (m *minder) run(ctx context.Context) {
 			m.do(o)
 		case <-again:
 			m.identify(ctx)
+		case <-woken:
+			if m.poll > 0 { // it was locked or silent when it was asked last
+				m.identify(ctx)
+			}
 		case <-gone:
 			gone, m.poll = nil, 0
 			m.box.send(PhoneLeft{m.port})

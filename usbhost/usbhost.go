@@ -58,6 +58,12 @@ type Phone interface {
 	Close() error
 }
 
+// A Waker is a Phone that says when it is worth asking again for its Info: it may have been unlocked, or a card put in. It is
+// optional, and not all phones tell, so whoever waits asks now and then all the same.
+type Waker interface {
+	Woken() <-chan struct{} // of capacity 1
+}
+
 // A Tree is the snapshot being written. Names are slash-separated; an element may be any bytes but '/' and NUL (phones'
 // names are kept exactly; "." is the root). Nothing of a Tree is visible to readers until its owner commits it; a Tree
 // that dies leaves the phone's last snapshot untouched. The vault's Tree satisfies this without importing usbhost, hence

@@ -71,12 +71,12 @@ func (p *Phone) listing(ctx context.Context, tally *usbhost.Tally) ([]dir, []sto
 		return nil, nil, usbhost.ErrLocked
 	}
 	x := newIndex(storages, p.local)
-	if err := p.s.list(ctx, x); err != nil {
+	if err := p.listWatched(ctx, x); err != nil {
 		return nil, nil, fmt.Errorf("list: %w", err)
 	}
 	tally.Moved(p.s.link.moved - before)
 	dirs, remarks := x.dirs()
-	for _, r := range remarks {
+	for _, r := range append(x.remarks, remarks...) {
 		tally.Remark(r.path, r.reason, false)
 	}
 	for _, d := range dirs {
@@ -143,11 +143,11 @@ func (b *backup) keep(ctx context.Context, dirs []dir) ([]pending, error) {
 		}
 		for _, f := range d.files {
 			// Also a file that the tree does not show may be kept: one that an earlier, interrupted run stored.
-			if f.size >= 0 {
-				path := d.path + "/" + f.name
-				switch err := b.into.Keep(path, f.size, f.time()); {
+			path := d.path + "/" + f.name
+			if size := b.sizeOf(path, f); size >= 0 {
+				switch err := b.into.Keep(path, size, f.time()); {
 				case err == nil:
-					b.tally.Start(path, f.size).Kept()
+					b.tally.Start(path, size).Kept()
 					continue
 				case !errors.Is(err, fs.ErrNotExist):
 					return nil, fmt.Errorf("keep %q: %w", path, err)
@@ -158,6 +158,19 @@ func (b *backup) keep(ctx context.Context, dirs []dir) ([]pending, error) {
 		d.files, d.subs = nil, nil
 	}
 	return todo, nil
+}
+
+// sizeOf is a file's size, or where the phone cannot say how many gigabytes it has (a camera's films of 4 GiB and more), that
+// of the tree's file, if it is as large; -1 if nobody knows.
+func (b *backup) sizeOf(path string, f entry) int64 {
+	if f.size >= 0 {
+		return f.size
+	}
+	info, err := fs.Stat(b.into, path)
+	if err != nil || info.IsDir() || info.Size() < sizeUnknown {
+		return -1
+	}
+	return info.Size()
 }
 
 // pruneStorages removes the top folders of storages that the phone no longer has: a card that was taken out.

@@ -19,6 +19,7 @@ const (
 	opSendObjectInfo     Operation = 0x100C
 	opSendObject         Operation = 0x100D
 	opGetPartialObject   Operation = 0x101B
+	opGetObjectPropValue Operation = 0x9803
 	opGetObjectPropList  Operation = 0x9805
 	opGetPartialObject64 Operation = 0x95C1
 )
@@ -41,8 +42,13 @@ const (
 
 // Event codes (MTP 1.1, appendix G).
 const (
-	eventStoreAdded   = 0x4004
-	eventStoreRemoved = 0x4005
+	eventObjectAdded        = 0x4002
+	eventObjectRemoved      = 0x4003
+	eventStoreAdded         = 0x4004
+	eventStoreRemoved       = 0x4005
+	eventObjectInfoChanged  = 0x4007
+	eventDeviceInfoChanged  = 0x4008
+	eventStorageInfoChanged = 0x400C
 )
 
 // Class requests on the control endpoint (USB Still Image Capture Device Definition 1.0, section 5.2).

@@ -221,7 +221,7 @@ func (f *fetcher) unchanged(ctx context.Context, file *object) error {
 	}
 	size := int64(info.size)
 	if info.size == sizeUnknown {
-		if !f.s.info.supports(opGetObjectPropList) {
+		if !f.s.tellsSizes() {
 			size = file.size // nobody to ask
 		} else if size, err = f.s.size64(ctx, file.handle); err != nil {
 			return fmt.Errorf("ask again after reading: %w", err)

@@ -64,6 +64,7 @@ type index struct {
 	local    *time.Location
 	broken   map[uint32]string // folder's handle → why not all in it could be listed
 	cut      map[uint32]string // the same for a storage's root, by storage ID
+	remarks  []remark          // what else the report must tell
 }
 
 func newIndex(storages []storageInfo, local *time.Location) *index {
@@ -96,8 +97,9 @@ func (x *index) set(p property) {
 	case propFileName:
 		o.name, o.has = p.str, o.has|hasName
 	case propSize:
+		o.size, o.has = -1, o.has|hasSize // the phone does not tell, or tells nonsense
 		if p.num < 1<<62 {
-			o.size, o.has = int64(p.num), o.has|hasSize
+			o.size = int64(p.num)
 		}
 	case propDateModified:
 		o.mtime = nanos(parseTime(p.str, x.local))
@@ -126,6 +128,7 @@ func (x *index) reset() {
 	clear(x.at)
 	clear(x.broken)
 	clear(x.cut)
+	x.remarks = nil
 }
 
 // isRoot reports whether the object lies in its storage's root. Android says 0 there, others FFFFFFFF or the storage's ID.

@@ -29,6 +29,7 @@ type link struct {
 	number  uint16 // of the interface, for class requests
 	scratch []byte
 	moved   int64 // bytes read and written
+	lax     bool  // the phone's data headers are rubbish: whatever data come are those that were asked for
 }
 
 // An exchange is one transaction from its command to its response (MTP 1.1, section 4.7).
@@ -44,6 +45,7 @@ type exchange struct {
 	got      int64 // bytes of data received
 	ended    bool  // all data have come
 	stale    int   // containers of other transactions that came first
+	strange  bool  // data were among them
 	zeros    int   // zero-length packets in a row
 	raw      int   // bytes of the last transfer
 	answered bool
@@ -170,7 +172,7 @@ func (x *exchange) head(ctx context.Context, b []byte, full bool) ([]byte, error
 		x.answer, err = parseAnswer(b, typeResponse)
 		x.answered = err == nil
 		return nil, err
-	case h.kind == typeData && mine:
+	case h.kind == typeData && (mine || x.l.lax):
 		x.began = true
 		switch {
 		case h.length != sizeUnknown:
@@ -185,6 +187,7 @@ func (x *exchange) head(ctx context.Context, b []byte, full bool) ([]byte, error
 		return x.body(rest, full)
 	}
 	// Left over from a transaction that somebody before us gave up.
+	x.strange = x.strange || h.kind == typeData
 	if x.stale++; x.stale > maxStale {
 		return nil, fmt.Errorf("%w: nothing but containers of other transactions", errProtocol)
 	}
@@ -193,7 +196,9 @@ func (x *exchange) head(ctx context.Context, b []byte, full bool) ([]byte, error
 
 // skip reads the rest of a container that is none of ours.
 func (x *exchange) skip(ctx context.Context, h header, got int64, full bool) error {
-	for full && got < int64(h.length) && got < maxDrain {
+	alone := got == headerSize && h.kind == typeData // the header came alone, as some phones send it
+	for (full || alone) && got < int64(h.length) && got < maxDrain {
+		alone = false
 		n, err := x.l.read(ctx, x.idle, x.l.scratch)
 		if err != nil {
 			return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"phonebackupbox/usbhost"
 )
@@ -110,7 +111,8 @@ func (s *session) describe(ctx context.Context, x *index, handle uint32) error {
 		return err
 	}
 	o := x.setInfo(handle, info)
-	if info.size != sizeUnknown || o.isFolder() || !s.info.supports(opGetObjectPropList) {
+	o.has |= hasSize // or nobody can tell: it is read to its end then
+	if info.size != sizeUnknown || o.isFolder() || !s.tellsSizes() {
 		return nil
 	}
 	size, err := s.size64(ctx, handle)
@@ -120,7 +122,6 @@ func (s *session) describe(ctx context.Context, x *index, handle uint32) error {
 	if err == nil {
 		o.size = size
 	}
-	o.has |= hasSize
 	return nil
 }
 
@@ -139,9 +140,54 @@ type folder struct {
 }
 
 func (w *walk) run(ctx context.Context) error {
-	for _, s := range w.x.storages {
-		w.queue = append(w.queue, folder{s.id, handleAll, 0})
+	listed := map[uint32]bool{}
+	if w.bulk {
+		if err := w.roots(ctx, listed); err != nil {
+			return err
+		}
 	}
+	for _, s := range w.x.storages {
+		if !listed[s.id] {
+			w.queue = append(w.queue, folder{s.id, handleAll, 0})
+		}
+	}
+	return w.drain(ctx)
+}
+
+// roots lists the roots of all storages in as many transactions as there are properties, and tells which it found objects
+// in: handle 0 at depth 1 means them on Android. Where it does not, or an object does not say where it lies, nothing is
+// listed. Only an error that ends the run is returned.
+func (w *walk) roots(ctx context.Context, done map[uint32]bool) error {
+	for _, prop := range listed {
+		err := w.s.props(ctx, handleNone, prop, 1, w.x.set)
+		if err != nil && fatal(ctx, err) {
+			return err
+		}
+		if err != nil {
+			w.x.reset()
+			return nil
+		}
+	}
+	for i := range w.x.objects {
+		o := &w.x.objects[i]
+		if !o.complete() || !w.x.isRoot(o) || !slices.ContainsFunc(w.x.storages, func(s storageInfo) bool { return s.id == o.storage }) {
+			w.x.reset()
+			return nil
+		}
+	}
+	for i := range w.x.objects {
+		o := &w.x.objects[i]
+		done[o.storage] = true
+		if o.isFolder() {
+			w.seen[o.handle] = true
+			w.queue = append(w.queue, folder{o.storage, o.handle, 1})
+		}
+	}
+	return nil
+}
+
+// drain lists the folders that are queued, and those in them.
+func (w *walk) drain(ctx context.Context) error {
 	for len(w.queue) > 0 {
 		f := w.queue[0]
 		w.queue = w.queue[1:]
@@ -192,6 +238,7 @@ func (w *walk) folder(ctx context.Context, f folder) error {
 
 // properties lists a folder in as many transactions as there are properties.
 func (w *walk) properties(ctx context.Context, f folder) error {
+	before := len(w.x.objects)
 	for _, prop := range listed {
 		err := w.s.props(ctx, f.handle, prop, 1, func(p property) {
 			if p.handle != f.handle { // some list the folder itself too
@@ -200,6 +247,20 @@ func (w *walk) properties(ctx context.Context, f folder) error {
 		})
 		if err != nil {
 			return fmt.Errorf("property %#04x: %w", prop, err)
+		}
+	}
+	return w.holes(ctx, before)
+}
+
+// holes asks for objects that came while a folder was listed property by property, and so are not in all of the lists.
+func (w *walk) holes(ctx context.Context, before int) error {
+	for i := before; i < len(w.x.objects) && i < before+maxHoles; i++ {
+		if o := w.x.objects[i]; !o.complete() {
+			if err := w.s.describe(ctx, w.x, o.handle); errors.Is(err, InvalidObjectHandle) {
+				w.x.objects[i].dead = true
+			} else if err != nil {
+				return err
+			}
 		}
 	}
 	return nil

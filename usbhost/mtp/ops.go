@@ -91,8 +91,24 @@ func (s *session) props(ctx context.Context, handle, prop, depth uint32, each fu
 	return err
 }
 
+// tellsSizes reports whether size64 is worth asking.
+func (s *session) tellsSizes() bool {
+	return s.info.supports(opGetObjectPropList) || s.info.supports(opGetObjectPropValue)
+}
+
 // size64 asks for an object's size where ObjectInfo's 32 bits do not tell.
 func (s *session) size64(ctx context.Context, handle uint32) (size int64, err error) {
+	if !s.info.supports(opGetObjectPropList) {
+		b, err := s.dataset(ctx, request{op: opGetObjectPropValue, params: []uint32{handle, propSize}}, maxDataset)
+		if err != nil {
+			return 0, err
+		}
+		c := cursor{b: b}
+		if n := c.u64(); c.err == nil && n < 1<<62 {
+			return int64(n), nil
+		}
+		return 0, fmt.Errorf("size of object %#x: %w", handle, errMalformed)
+	}
 	size = -1
 	err = s.props(ctx, handle, propSize, 0, func(p property) {
 		if p.handle == handle && p.code == propSize && p.num < 1<<62 {

@@ -37,11 +37,13 @@ type Phone struct {
 	local *time.Location
 	id    usbhost.ID
 
-	ctx    context.Context // of the goroutines below and, through bind, of every operation: ends with Close
-	cancel context.CancelFunc
-	wait   sync.WaitGroup
-	gone   chan struct{}
-	busy   chan struct{} // capacity 1: full during an operation; Close waits for it
+	ctx     context.Context // of the goroutines below and, through bind, of every operation: ends with Close
+	cancel  context.CancelFunc
+	wait    sync.WaitGroup
+	gone    chan struct{}
+	woken   chan struct{} // capacity 1: see Woken
+	changes changes
+	busy    chan struct{} // capacity 1: full during an operation; Close waits for it
 }
 
 var _ usbhost.Phone = (*Phone)(nil)
@@ -72,7 +74,7 @@ func Open(ctx context.Context, dev usbhost.Interface, o Options) (*Phone, error)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("mtp: open: %w", err), dev.Pipe.Close())
 	}
-	p := &Phone{dev: dev, s: s, local: o.Location, gone: make(chan struct{}), busy: make(chan struct{}, 1)}
+	p := &Phone{dev: dev, s: s, local: o.Location, gone: make(chan struct{}), woken: make(chan struct{}, 1), busy: make(chan struct{}, 1)}
 	p.id = usbhost.NewID("mtp", cmp.Or(dev.Serial, s.info.serial, dev.Place()))
 	p.ctx, p.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	p.wait.Go(p.watchGone)
@@ -85,25 +87,6 @@ func (p *Phone) watchGone() {
 	select {
 	case <-p.dev.Gone:
 	case <-p.ctx.Done():
-	}
-}
-
-// readEvents takes the phone's events until it is gone: some phones stop when nobody does. A storage that comes or goes is
-// logged; whoever waits for a phone to be unlocked asks Info, since not all phones tell.
-func (p *Phone) readEvents() {
-	buf := make([]byte, p.dev.MaxPacket)
-	for {
-		n, err := p.dev.Pipe.Event(p.ctx, buf)
-		if err != nil {
-			return // unplugged, closed, or an interface without an interrupt endpoint
-		}
-		e, err := parseAnswer(buf[:n], typeEvent)
-		if err != nil {
-			continue
-		}
-		if e.code == eventStoreAdded || e.code == eventStoreRemoved {
-			p.s.log.Info("mtp: storage", "added", e.code == eventStoreAdded, "id", e.params[0])
-		}
 	}
 }
 

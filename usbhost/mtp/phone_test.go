@@ -34,11 +34,11 @@ type rig struct {
 	pipe   *steps // that the driver talks through
 }
 
-// steps counts the bulk transfers of a pipe and pulls the cable before one of them.
+// steps counts the bulk transfers of a pipe and does something before one of them.
 type steps struct {
 	usbhost.Pipe
-	phone  *vmtp.Phone
-	n, cut int // cut < 0: never
+	n, at int // at < 0: never
+	do    func()
 }
 
 func (s *steps) Read(ctx context.Context, p []byte) (int, error) {
@@ -52,8 +52,8 @@ func (s *steps) Write(ctx context.Context, p []byte) (int, error) {
 }
 
 func (s *steps) step() {
-	if s.n == s.cut {
-		s.phone.Unplug()
+	if s.n == s.at {
+		s.do()
 	}
 	s.n++
 }
@@ -95,7 +95,7 @@ func (r *rig) replug(t testing.TB) {
 		}
 	}
 	dev := r.Phone.Plug()
-	r.pipe = &steps{Pipe: dev.Pipe, phone: r.Phone, cut: -1}
+	r.pipe = &steps{Pipe: dev.Pipe, at: -1, do: r.Phone.Unplug}
 	dev.Pipe = r.pipe
 	d, err := mtp.Open(t.Context(), dev, mtp.Options{Location: zone})
 	if err != nil {
@@ -246,6 +246,9 @@ func TestBackupHoldsEverySizeNameAndTimeWhateverThePhoneIs(t *testing.T) {
 		"header alone":         {HeaderAlone: true},
 		"strict":               {Strict: true},
 		"header alone, no zlp": {HeaderAlone: true, ResponseInsteadZLP: true, NoBulkList: true},
+		"sony":                 vmtp.Sony(),
+		"huawei":               vmtp.Huawei(),
+		"camera":               vmtp.Camera(),
 		"old and everything":   {NoPartial64: true, NoBulkList: true, RootZeroInvalid: true, HangOnFullPacket: true, Strict: true},
 	} {
 		for _, packet := range []int{64, 512, 1024} {
@@ -322,7 +325,7 @@ func TestFourGiBAndMore(t *testing.T) {
 	if raceDetector {
 		t.Skip("8 GiB take a minute under the race detector, and shorter files take the same paths")
 	}
-	for name, q := range map[string]vmtp.Quirks{"windows": {}, "at once": {NoPartial: true, NoPartial64: true}} {
+	for name, q := range map[string]vmtp.Quirks{"windows": {}, "at once": {NoPartial: true, NoPartial64: true}, "camera": vmtp.Camera()} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				const size = 4*gib + 12345
@@ -334,6 +337,10 @@ func TestFourGiBAndMore(t *testing.T) {
 				}
 				if tree.last != tail(t, pattern(1, size)) || tree.n != size {
 					t.Errorf("%d bytes, or the last ones differ", tree.n)
+				}
+				tree.Nodes[top+"DCIM/long.mp4"] = &vphone.TreeNode{Size: size, ModTime: june}
+				if report, err := r.driver.Backup(t.Context(), tree, nil); err != nil || report.Kept != 1 || tree.n != size {
+					t.Errorf("unchanged, read again: %+v, %v", report, err)
 				}
 			})
 		})

@@ -9,6 +9,7 @@ import (
 
 // Data type codes (MTP 1.1, section 3.2): 1 to 10 are integers of 8 to 128 bits, 0x4000 marks an array of them.
 const (
+	typeUint32 = 0x0006
 	typeArray  = 0x4000
 	typeString = 0xFFFF
 )
@@ -68,7 +69,9 @@ func (l *propList) next() (property, error) {
 	case kind == typeString:
 		prop.str, err = l.str()
 	case kind >= 1 && kind <= 10:
-		prop.num, err = l.integer(kind)
+		if prop.num, err = l.integer(kind); kind == typeUint32 && prop.code == propSize && prop.num == sizeUnknown {
+			prop.num = 1 << 63 // some phones give a size 32 bits, and then it says no more than ObjectInfo does
+		}
 	case kind >= typeArray+1 && kind <= typeArray+10:
 		err = l.skipArray(kind - typeArray)
 	default:

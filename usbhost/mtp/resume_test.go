@@ -125,7 +125,7 @@ func TestUnpluggedAtEveryTransfer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for n := 0; ; n++ {
 			r := plug(t, vmtp.Config{}, func(s *vphone.Storage) { fillSmall(t, s) })
-			r.pipe.cut = r.pipe.n + n
+			r.pipe.at = r.pipe.n + n
 			tree := vphone.NewTree()
 			report, err := r.driver.Backup(t.Context(), tree, nil)
 			if err == nil {

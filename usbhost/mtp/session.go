@@ -78,7 +78,13 @@ func (s *session) do(ctx context.Context, r request) (answer, error) {
 				return answer{}, err
 			}
 		}
-		a, got, err := s.once(ctx, r)
+		a, got, strange, err := s.once(ctx, r)
+		if strange && Code(a.code) == OK && !s.link.lax && r.read != nil {
+			// An old Sony: the data came, but under a header of rubbish. Nothing is lost, since it answered.
+			s.log.Info("mtp: the phone's data headers are not to be trusted")
+			s.link.lax = true
+			continue
+		}
 		if err == nil && Code(a.code) != OK {
 			err = fmt.Errorf("operation %#04x: %w", uint16(r.op), Code(a.code))
 		}
@@ -98,10 +104,11 @@ func (s *session) do(ctx context.Context, r request) (answer, error) {
 	}
 }
 
-// once runs one transaction. got is how many bytes of data came.
-func (s *session) once(ctx context.Context, r request) (a answer, got int64, err error) {
+// once runs one transaction. got is how many bytes of data came; strange tells that data of other transactions came in
+// their place.
+func (s *session) once(ctx context.Context, r request) (a answer, got int64, strange bool, err error) {
 	if err := ctx.Err(); err != nil {
-		return answer{}, 0, err
+		return answer{}, 0, false, err
 	}
 	x := exchange{op: r.op, first: r.first, idle: s.t.Answer}
 	if x.first == 0 {
@@ -118,7 +125,7 @@ func (s *session) once(ctx context.Context, r request) (a answer, got int64, err
 		err = e.send(ctx, r.size, r.send, s.link.scratch)
 	}
 	if err != nil {
-		return answer{}, 0, s.abort(ctx, e, err)
+		return answer{}, 0, false, s.abort(ctx, e, err)
 	}
 	var bad error // what was wrong with the data; the transaction goes on
 	if r.read != nil {
@@ -127,13 +134,13 @@ func (s *session) once(ctx context.Context, r request) (a answer, got int64, err
 		}
 	}
 	if a, err = e.finish(ctx); err != nil {
-		return answer{}, e.got, s.abort(ctx, e, err)
+		return answer{}, e.got, false, s.abort(ctx, e, err)
 	}
 	s.aborted = 0
 	if Code(a.code) == OK {
-		return a, e.got, bad
+		return a, e.got, e.strange && !e.began, bad
 	}
-	return a, e.got, nil
+	return a, e.got, false, nil
 }
 
 // abort ends a transaction that went wrong, so that the phone is ready for the next one: an abandoned transaction wedges

@@ -4,6 +4,7 @@ import "fmt"
 
 // sendData sends a data container. d has room for the header at its front.
 func (s *server) sendData(c command, d dataset) error {
+	c = s.dataHead(c)
 	d.header(typeData, c.code, c.transaction)
 	if err := s.beginData(); err != nil {
 		return err
@@ -19,6 +20,14 @@ func (s *server) sendData(c command, d dataset) error {
 		return err
 	}
 	return s.endData(len(body))
+}
+
+// dataHead is what the header of a data container says of its command.
+func (s *server) dataHead(c command) command {
+	if s.phone.cfg.Quirks.JunkHeaders {
+		c.code, c.transaction = 0xabcd, 0xdeadbeef
+	}
+	return c
 }
 
 func (s *server) beginData() error {
@@ -66,10 +75,17 @@ func (s *server) readData(c command) ([]byte, error) {
 
 func (s *server) getDeviceInfo(c command) (response, error) {
 	d := newDataset(512)
+	q := s.phone.cfg.Quirks
 	d.u16(100) // standard version, in hundredths
-	d.u32(6)   // vendor extension: Microsoft's, which is MTP
-	d.u16(100)
-	d.str("microsoft.com: 1.0; android.com: 1.0;")
+	if q.PTP {
+		d.u32(0) // no vendor extension
+		d.u16(0)
+		d.str("")
+	} else {
+		d.u32(6) // Microsoft's, which is MTP
+		d.u16(100)
+		d.str("microsoft.com: 1.0; android.com: 1.0;")
+	}
 	d.u16(0) // functional mode: standard
 	var ops []uint16
 	for _, op := range operations() {
@@ -79,7 +95,7 @@ func (s *server) getDeviceInfo(c command) (response, error) {
 	}
 	d.list16(ops)
 	d.list16(events())
-	d.list16(deviceProps())
+	d.list16(s.phone.deviceProps())
 	d.list16(nil) // capture formats
 	d.list16(playbackFormats())
 	cfg := s.phone.cfg

@@ -1,16 +1,26 @@
 package mtp
 
+import "time"
+
 // Device properties (MTP 1.1, appendix C).
 const (
 	propBattery      = 0x5001
 	propImageSize    = 0x5003
+	propDateTime     = 0x5011
 	propSyncPartner  = 0xd401
 	propFriendlyName = 0xd402
 	propDeviceType   = 0xd407
 )
 
-func deviceProps() []uint16 {
-	return []uint16{propSyncPartner, propFriendlyName, propImageSize, propBattery, propDeviceType}
+func (p *Phone) deviceProps() []uint16 {
+	props := []uint16{propSyncPartner, propFriendlyName, propImageSize, propBattery, propDeviceType}
+	if p.cfg.Quirks.PTP {
+		props = []uint16{propBattery}
+	}
+	if p.cfg.Quirks.Clock {
+		props = append(props, propDateTime)
+	}
+	return props
 }
 
 // deviceType is what AOSP says unless a maker set it: 0, generic.
@@ -21,6 +31,12 @@ func (p *Phone) deviceProp(code uint16, d *dataset) (dataType uint16) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch code {
+	case propDateTime:
+		if !p.cfg.Quirks.Clock {
+			return typeUndefined
+		}
+		d.str(time.Now().In(p.zone).Format(dateLayout + "-0700"))
+		return typeString
 	case propSyncPartner, propFriendlyName:
 		d.str(p.props[code])
 		return typeString

@@ -8,6 +8,7 @@ type fault struct {
 	shortAt  int64  // its data end at this offset, with a response of OK; < 0: never
 	unplugAt int64  // the cable is pulled when this offset has reached the host, once; < 0: never
 	grows    int    // how many more reads make it grow; < 0: every one
+	sizeless bool   // says FFFFFFFF wherever its size is asked for
 	date     string // what is told for its dates; "": the truth
 	name     string // what is told for its name; "": the truth
 }
@@ -67,6 +68,9 @@ func (p *Phone) ShortFile(path string, n int64) { p.set(path, func(f *fault) { f
 func (p *Phone) GrowsWhileRead(path string, times int) {
 	p.set(path, func(f *fault) { f.grows = times })
 }
+
+// SizelessFile makes the phone say FFFFFFFF for a file's size, in 32 bits, everywhere but in the container that carries it.
+func (p *Phone) SizelessFile(path string) { p.set(path, func(f *fault) { f.sizeless = true }) }
 
 // JunkDate makes the phone tell text for a path's dates, such as "20480000T000000".
 func (p *Phone) JunkDate(path, text string) { p.set(path, func(f *fault) { f.date = text }) }

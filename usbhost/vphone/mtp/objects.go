@@ -79,7 +79,10 @@ func (s *server) failing(st *store, folder *vphone.Node) bool {
 
 // told returns an object as the phone describes it; ok is false where a fault makes it impossible.
 func (s *server) told(i item) (info vphone.Info, date string, ok bool) {
-	info, date = i.Info, formatDate(i.ModTime, s.phone.cfg.Location)
+	info, date = i.Info, formatDate(i.ModTime, s.phone.location())
+	if s.phone.cfg.Quirks.PTP {
+		date += ".0"
+	}
 	if !s.phone.faulty() {
 		return info, date, true
 	}
@@ -156,11 +159,15 @@ func (s *server) getObjectInfo(c command) (response, error) {
 	if !ok {
 		return respond(respGeneralError)
 	}
+	size := uint32(min(info.Size(), all))
+	if f, _ := s.phone.look(o.store.Path(o.node)); f.sizeless {
+		size = all
+	}
 	d := newDataset(128)
 	d.u32(o.store.id)
 	d.u16(formatOf(info.Name, info.Folder))
 	d.u16(0) // protection: none
-	d.u32(uint32(min(info.Size(), all)))
+	d.u32(size)
 	d.u16(0) // thumbnail: format, size, width, height
 	d.u32(0)
 	d.u32(0)

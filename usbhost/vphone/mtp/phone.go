@@ -34,10 +34,26 @@ type Quirks struct {
 	ResponseInsteadZLP bool          // sends the response where a zero-length packet was due
 	HeaderAlone        bool          // sends each data container's header as a packet of its own
 	NoStall            bool          // answers GeneralError in the middle of a file that fails, as Android 8 did, instead of stalling
+	PTP                bool          // a camera, or an iPhone that is asked as one: PTP's operations only, dates with tenths
+	JunkHeaders        bool          // code and transaction ID in data containers' headers are rubbish
+	Clock              bool          // has the device property DateTime, with the offset from UTC
+	DropAfter          time.Duration // leaves the bus so long after it was plugged in, and shows no storage when it comes back
 	Strict             bool          // wants a session for every operation and transaction IDs that count up (PTP, section 9.3)
 	IgnoredOpens       int           // OpenSession requests left unanswered after each plugging in
 	FirstByte          time.Duration // before every data phase
 }
+
+// Camera is what a camera, or an iPhone without a pairing, answers to: PTP 1.0 (ISO 15740) and nothing of MTP.
+func Camera() Quirks { return Quirks{PTP: true, Strict: true} }
+
+// Sony is an old Sony Ericsson or Walkman, which sends each header alone and rubbish in it.
+func Sony() Quirks { return Quirks{JunkHeaders: true, HeaderAlone: true, NoPartial64: true} }
+
+// Huawei is a phone that lets the first OpenSession run out.
+func Huawei() Quirks { return Quirks{IgnoredOpens: 1} }
+
+// Xiaomi is a phone that falls back to charging after a minute and a half.
+func Xiaomi() Quirks { return Quirks{DropAfter: 90 * time.Second} }
 
 // Samsung is an older Samsung phone's own MTP stack.
 func Samsung() Quirks {
@@ -49,6 +65,8 @@ type Phone struct {
 	cfg Config
 
 	mu      sync.Mutex // guards what follows
+	zone    *time.Location
+	drop    *time.Timer // of Quirks.DropAfter
 	locked  bool
 	runs    int // how often it was plugged in
 	server  *server
@@ -71,7 +89,7 @@ func NewPhone(cfg Config) *Phone {
 	cfg.Version = or(cfg.Version, "1.0")
 	cfg.Location = or(cfg.Location, time.UTC)
 	return &Phone{
-		cfg: cfg, locked: cfg.Locked, battery: 80,
+		cfg: cfg, locked: cfg.Locked, zone: cfg.Location, battery: 80,
 		faults: map[string]*fault{}, delays: map[uint16]time.Duration{},
 		props: map[uint16]string{propSyncPartner: "", propFriendlyName: cfg.FriendlyName},
 		stats: newStats(),
@@ -99,6 +117,13 @@ func (p *Phone) Plug() usbhost.Interface {
 	}
 	p.server = s
 	p.att = vphone.Plug(device{s}, p.cfg.Wire)
+	if d := p.cfg.Quirks.DropAfter; d > 0 {
+		att := p.att
+		p.drop = time.AfterFunc(d, func() {
+			p.Lock()
+			att.Unplug()
+		})
+	}
 	return p.att.Interface()
 }
 
@@ -115,9 +140,27 @@ func (p *Phone) Attachment() *vphone.Attachment {
 
 // Unplug pulls the phone and waits until it has stopped. A phone that is not plugged in stays so.
 func (p *Phone) Unplug() {
+	p.mu.Lock()
+	if p.drop != nil {
+		p.drop.Stop()
+	}
+	p.mu.Unlock()
 	if a := p.Attachment(); a != nil {
 		a.Unplug()
 	}
+}
+
+// Travel sets the phone's clock to another time zone, so that all dates are told in it from now on.
+func (p *Phone) Travel(zone *time.Location) {
+	p.mu.Lock()
+	p.zone = zone
+	p.mu.Unlock()
+}
+
+func (p *Phone) location() *time.Location {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.zone
 }
 
 // UnplugAfter pulls the cable when n more bytes of bulk-IN data have reached the host.

@@ -252,6 +252,14 @@ func (s *server) propListItems(c command) ([]item, uint16) {
 	return items, respOK
 }
 
+func (s *server) sizeless(i item) bool {
+	if !s.phone.faulty() {
+		return false
+	}
+	f, _ := s.phone.look(i.store.Path(i.Node))
+	return f.sizeless
+}
+
 // propList writes the elements of a list: handle, property, type, value.
 func (s *server) propList(items []item, c command) (dataset, uint16) {
 	handle, format, prop := c.params[0], c.params[1], c.params[2]
@@ -278,6 +286,12 @@ func (s *server) propList(items []item, c command) (dataset, uint16) {
 		for _, p := range props {
 			d.u32(h)
 			d.u16(p)
+			if p == propObjectSize && s.sizeless(it) {
+				d.u16(typeUint32)
+				d.u32(all)
+				count++
+				continue
+			}
 			d.u16(propType(p))
 			s.putProp(&d, it.store, info, date, p)
 			count++

@@ -88,7 +88,8 @@ func (s *server) move(t *transfer, claimed uint64) (response, error) {
 	if s.phone.cfg.Quirks.HeaderAlone && t.left > 0 {
 		head = head[:headerSize]
 	}
-	putHeader(head, claimed, typeData, t.code, t.transaction)
+	c := s.dataHead(t.command)
+	putHeader(head, claimed, typeData, c.code, c.transaction)
 	if err := t.fill(head[headerSize:]); err != nil {
 		return respond(respGeneralError)
 	}

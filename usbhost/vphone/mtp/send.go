@@ -57,7 +57,7 @@ func (s *server) sendObjectInfo(c command) (response, error) {
 	if int64(o.size) > st.Free() {
 		return respond(respStoreFull)
 	}
-	mod, err := parseDate(o.modified, s.phone.cfg.Location)
+	mod, err := parseDate(o.modified, s.phone.location())
 	if err != nil {
 		mod = time.Now().Truncate(time.Second) // what the file system sets where the initiator sets nothing
 	}

@@ -187,7 +187,7 @@ func (p *Phone) supports(op uint16) bool {
 	q := p.cfg.Quirks
 	switch {
 	case op >= OpGetPartialObject64 && op <= OpEndEditObject && q.NoPartial64,
-		op == OpGetPartialObject && q.NoPartial, op == OpGetObjectPropList && q.NoBulkList:
+		q.PTP && !ptp(op), op == OpGetPartialObject && q.NoPartial, op == OpGetObjectPropList && q.NoBulkList:
 		return false
 	}
 	for _, have := range operations() {
@@ -196,6 +196,11 @@ func (p *Phone) supports(op uint16) bool {
 		}
 	}
 	return false
+}
+
+// ptp tells the operations of a camera that can be read and emptied, and of an iPhone.
+func ptp(op uint16) bool {
+	return op <= OpDeleteObject || op == OpGetDevicePropDesc || op == OpGetDevicePropValue || op == OpGetPartialObject
 }
 
 // needsSession tells which operations AOSP refuses without a session: not all of those that the specification says.
