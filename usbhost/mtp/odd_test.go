@@ -116,7 +116,11 @@ func TestWhatHappensWhileThePhoneIsListed(t *testing.T) {
 					fillFew(t, s)
 					put(t, s, "Old/sub/gone.txt", june, vphone.Text("x"))
 				}
-				for n := range listingTransfers(t, q, fill) {
+				transfers, step := listingTransfers(t, q, fill), 1
+				if q.PerFolderOnly {
+					step = 3 // what comes back is the same at its neighbours
+				}
+				for n := 0; n < transfers; n += step {
 					r := plug(t, vmtp.Config{Quirks: q}, fill)
 					r.pipe.at = r.pipe.n + n
 					r.pipe.do = func() {
