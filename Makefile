@@ -114,14 +114,15 @@ scale: build ## boxd on a vault of a million files, 1.5 million blobs and 200,00
 	rm -rf $(SCALE)
 
 .PHONY: e2e-all
-e2e-all: build $(STOCK) ## the demo, start to end, every test anew, and 20 power cuts in QEMU
+e2e-all: build $(STOCK) ## the demo, start to end, every test anew, phones in QEMU with all there is, and 20 power cuts in QEMU
 	bin/boxd demo --once
 	CGO_ENABLED=0 go test -count=1 ./...
 	CGO_ENABLED=0 go test -count=1 ./storage/vault -run RepositoriesOfStock -stock-all
+	$(MAKE) e2e ARGS="-all"
 	$(MAKE) vm ARGS="-rounds 20"
 
 .PHONY: e2e
-e2e: ## phones that we did not write, in QEMU: through the box's kernel, libusb and all of boxd; needs an arm64 C compiler
+e2e: ## phones that we did not write, and clients that we did not write with ours, in QEMU; needs an arm64 C compiler and Debian's packages
 	image/libusb/build amd64
 	$(call with-usb,amd64) vet -tags libusb ./usbhost/libusb ./cmd/boxd ./image/phones
 	$(call with-usb,amd64) tool staticcheck -tags libusb ./usbhost/libusb ./cmd/boxd ./image/phones

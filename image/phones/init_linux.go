@@ -7,7 +7,9 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -21,8 +23,10 @@ func (g *guest) commands() map[string]func(args []string) error {
 	return map[string]func([]string) error{
 		"run":   run,      // PROGRAM ARG…: what it prints comes as it is
 		"sum":   sum,      // DIR: FILE lines of all that is below
-		"write": write,    // PATH TEXT…: into a file of the kernel, say
+		"write": write,    // PATH TEXT…: into a file, of the kernel say; %20 in the path is a space
+		"mkdir": mkdir,    // PATH
 		"link":  link,     // PATH: what a symbolic link names
+		"wait":  wait,     // VENDOR: until the kernel has found its device; INTERFACE tells where in sysfs
 		"bus":   g.listen, // from now on ARRIVED and GONE lines tell of phones
 		"pull":  g.pull,   // ID: back the phone up into memory; FILE lines of what it had
 		"free":  g.free,   // ID: let go of the phone, so that another program can have it
@@ -103,7 +107,7 @@ func run(args []string) error {
 	}
 	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = nil, os.Stdout, plain{}
-	cmd.Env = append(os.Environ(), "HOME=/tmp", "PATH=/")
+	cmd.Env = append(os.Environ(), "HOME=/tmp", "PATH=/", "LANG=C.UTF-8")
 	return cmd.Run()
 }
 
@@ -116,8 +120,10 @@ func write(args []string) error {
 	if len(args) < 2 {
 		return errors.New("write PATH TEXT")
 	}
-	return os.WriteFile(args[0], []byte(strings.Join(args[1:], " ")), 0)
+	return os.WriteFile(strings.ReplaceAll(args[0], "%20", " "), []byte(strings.Join(args[1:], " ")), 0)
 }
+
+func mkdir(args []string) error { return os.MkdirAll(strings.Join(args, " "), 0o755) }
 
 func link(args []string) error {
 	to, err := os.Readlink(strings.Join(args, " "))
@@ -126,4 +132,31 @@ func link(args []string) error {
 	}
 	say("LINK %s", to)
 	return err
+}
+
+// found is how long a device may take to be found.
+const found = time.Minute
+
+func wait(args []string) error {
+	if len(args) != 1 {
+		return errors.New("wait VENDOR")
+	}
+	for from := time.Now(); time.Since(from) < found; time.Sleep(20 * time.Millisecond) {
+		files, err := filepath.Glob("/sys/bus/usb/devices/*/idVendor")
+		if err != nil {
+			return err
+		}
+		for _, f := range files {
+			dir := filepath.Dir(f)
+			id, err := os.ReadFile(f)
+			if err != nil || strings.TrimSpace(string(id)) != args[0] {
+				continue // it may have gone
+			}
+			if parts, err := filepath.Glob(dir + "/*:*"); err == nil && len(parts) > 0 {
+				say("INTERFACE %s", parts[0])
+				return nil
+			}
+		}
+	}
+	return fmt.Errorf("no device of %s in %v", args[0], found)
 }

@@ -30,8 +30,23 @@ type lab struct {
 	m *vm.Machine
 }
 
-// boot builds what the machine runs and starts it. phones are QEMU's devices; args go to the kernel.
+// boot starts a machine with the box's kernel and boxd. phones are QEMU's devices; args go to the kernel.
 func boot(t *testing.T, args string, phones ...string) *lab {
+	t.Helper()
+	need(t)
+	kernel, err := vm.Kernel(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := vm.Config{Kernel: kernel, Args: args}
+	for _, p := range phones {
+		c.Extra = append(c.Extra, "-device", p)
+	}
+	return start(t, c, map[string]string{"boxd": build(t, "./cmd/boxd")})
+}
+
+// need skips a test that nobody asked for, or that cannot be.
+func need(t *testing.T) {
 	t.Helper()
 	if !*inVM {
 		t.Skip("boots a machine, which takes minutes: make e2e")
@@ -41,24 +56,23 @@ func boot(t *testing.T, args string, phones ...string) *lab {
 			t.Skipf("%v (Debian: %s)", err, pkg)
 		}
 	}
-	kernel, err := vm.Kernel(t.Context())
+}
+
+// start starts a machine that runs this folder's program and has the files, by their names in it.
+func start(t *testing.T, c vm.Config, files map[string]string) *lab {
+	t.Helper()
+	files = maps.Clone(files)
+	files["init"] = build(t, "./image/phones")
+	c.Initramfs = filepath.Join(t.TempDir(), "initramfs")
+	f, err := os.Create(c.Initramfs)
 	if err != nil {
 		t.Fatal(err)
 	}
-	initramfs := filepath.Join(t.TempDir(), "initramfs")
-	f, err := os.Create(initramfs)
-	if err != nil {
-		t.Fatal(err)
-	}
-	err = vm.WriteInitramfs(f, map[string]string{"init": build(t, "./image/phones"), "boxd": build(t, "./cmd/boxd")})
+	err = vm.WriteInitramfs(f, files)
 	if cerr := f.Close(); err != nil || cerr != nil {
 		t.Fatal(err, cerr)
 	}
-	var extra []string
-	for _, p := range phones {
-		extra = append(extra, "-device", p)
-	}
-	m, err := vm.Boot(t.Context(), vm.Config{Kernel: kernel, Initramfs: initramfs, Args: args, Extra: extra})
+	m, err := vm.Boot(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
 	}

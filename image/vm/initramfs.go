@@ -12,18 +12,19 @@ import (
 )
 
 // WriteInitramfs writes the root file system that a kernel starts from, a cpio archive of the kind "newc" (Linux,
-// Documentation/driver-api/early-userspace/buffer-format.rst). files maps names, such as "init", to the files here that are
-// to be there, all of them executable. It also holds /dev/console, which the kernel opens for init.
+// Documentation/driver-api/early-userspace/buffer-format.rst). files maps names, such as "init" or "lib/libusb.so", to the files
+// here that are to be there, all of them executable; their folders are made. It also holds /dev/console, which the kernel opens for init.
 func WriteInitramfs(w io.Writer, files map[string]string) error {
 	b := bufio.NewWriter(w)
-	a := archive{w: b}
+	a := archive{w: b, made: map[string]bool{".": true}}
 	const console = 5<<8 | 1 // character device 5, 1
-	a.entry("dev", 0o040755, 0, nil)
+	a.folders("dev")
 	a.entry("dev/console", 0o020600, console, nil)
 	for _, name := range slices.Sorted(maps.Keys(files)) {
-		if !fs.ValidPath(name) || path.Dir(name) != "." {
-			return fmt.Errorf("vm: initramfs: %s must lie at the top", name)
+		if !fs.ValidPath(name) || name == "." {
+			return fmt.Errorf("vm: initramfs: %q is no name in it", name)
 		}
+		a.folders(path.Dir(name))
 		p, err := os.ReadFile(files[name])
 		if err != nil {
 			return fmt.Errorf("vm: initramfs: %w", err)
@@ -42,9 +43,20 @@ func WriteInitramfs(w io.Writer, files map[string]string) error {
 
 // archive writes entries until one fails.
 type archive struct {
-	w   io.Writer
-	n   int // entries so far
-	err error
+	w    io.Writer
+	n    int             // entries so far
+	made map[string]bool // folders
+	err  error
+}
+
+// folders makes a folder and those above it.
+func (a *archive) folders(name string) {
+	if a.made[name] {
+		return
+	}
+	a.folders(path.Dir(name))
+	a.made[name] = true
+	a.entry(name, 0o040755, 0, nil)
 }
 
 // entry writes a header of 13 numbers, the name and the data, each filled up to a multiple of four bytes.

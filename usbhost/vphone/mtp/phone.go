@@ -21,7 +21,7 @@ type Config struct {
 	Wire                 vphone.Wire
 }
 
-// Quirks are ways in which a phone differs from AOSP's responder of Android 14; the zero Quirks is AOSP.
+// Quirks are ways in which a phone differs from AOSP's responder of Android 14; the zero Quirks is AOSP, but for SameHandles.
 type Quirks struct {
 	NoPartial64        bool          // lacks 95C1 to 95C5
 	NoPartial          bool          // lacks 101B too
@@ -39,6 +39,7 @@ type Quirks struct {
 	Clock              bool          // has the device property DateTime, with the offset from UTC
 	DropAfter          time.Duration // leaves the bus so long after it was plugged in, and shows no storage when it comes back
 	Strict             bool          // wants a session for every operation and transaction IDs that count up (PTP, section 9.3)
+	SameHandles        bool          // numbers its objects from 1 after each plugging in, as AOSP does; see handleStride
 	IgnoredOpens       int           // OpenSession requests left unanswered after each plugging in
 	FirstByte          time.Duration // before every data phase
 }
@@ -111,7 +112,11 @@ func (p *Phone) Plug() usbhost.Interface {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.runs++
-	s := newServer(p, p.runs)
+	run := p.runs
+	if p.cfg.Quirks.SameHandles {
+		run = 1
+	}
+	s := newServer(p, run)
 	for _, st := range p.cfg.Storages {
 		s.show(st, !p.locked)
 	}
