@@ -203,6 +203,40 @@ func (f *folder) says(a *Array) map[string][]string {
 	return list
 }
 
+// Many pieces become one again once so much was stored that it does not matter what that writes.
+func TestManyPiecesBecomeOne(t *testing.T) {
+	ctx := t.Context()
+	ms := []Member{{ID: "drive-0", Label: "disk A", Store: vdrive.New(1)}}
+	a, err := Create(ctx, ms, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	put := func(name string) {
+		t.Helper()
+		if err := errors.Join(a.Put(ctx, name, []byte(name)), a.Sync(ctx)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a.fold, a.room, a.small = 1, 0, 0
+	for i := range manyPieces + 5 {
+		put(fmt.Sprint("resume/", i))
+	}
+	if n := len(a.led.pieces); n < manyPieces {
+		t.Fatalf("only %d pieces", n)
+	}
+	a.stored = largeSession - 100
+	put("resume/" + strings.Repeat("x", 100))
+	if n := len(a.led.pieces); n != 1 || a.stored != 0 {
+		t.Errorf("%d pieces, and %d bytes stored since", n, a.stored)
+	}
+	if a, err = Open(ctx, ms, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(a.led.idx.names("resume/")); n != manyPieces+6 || a.led.incomplete {
+		t.Errorf("%d blobs, incomplete: %v", n, a.led.incomplete)
+	}
+}
+
 // A ledger of a format that came after this program is not taken for a damaged one: nothing is opened, nothing is changed.
 func TestLedgerOfANewerBoxd(t *testing.T) {
 	ctx := t.Context()
