@@ -105,7 +105,7 @@ bench: build $(RESTIC) ## boxd beside restic, borg and rsync in one run (ARGS="-
 SCALE := $(CURDIR)/out/scale
 
 .PHONY: scale
-scale: build ## boxd on a vault of a million files, 1.5 million blobs and 200,000 packs (1 GB of room, 2 million inodes)
+scale: build ## boxd on a vault of a million files, 1.5 million blobs and 200,000 packs (13 GB of room, 2 million inodes)
 	rm -rf $(SCALE)
 	go test ./storage/vault -count=1 -timeout=1h -run TestScaleVault -scale $(SCALE)
 	go build -o bin/scale ./.ci/scale

@@ -95,7 +95,7 @@ func readPacks(file string) ([]pack, error) {
 const syncPacks = 64
 
 func putPacks(ctx context.Context, s storage.Store, packs []pack) error {
-	zeros := make([]byte, 4<<20)
+	zeros := make([]byte, 32<<20)
 	for i, p := range packs {
 		if err := s.Put(ctx, p.name, zeros[:p.size]); err != nil {
 			return err

@@ -41,6 +41,9 @@ func main() {
 	}
 }
 
+// most is how much memory a step may take, in MB.
+const most = 200
+
 // step is one command.
 type step struct {
 	name  string
@@ -58,7 +61,7 @@ func measure(ctx context.Context, boxd, dir, only string) error {
 	for i := range drives {
 		common = append(common, "--drive", filepath.Join(dir, fmt.Sprint("drive-", i+1)))
 	}
-	fresh := filepath.Join(phone, "folder-0007", "new")
+	fresh, second := filepath.Join(phone, "folder-0007", "new"), filepath.Join(dir, "second")
 	steps := []step{
 		{"status, no cache", func() error { return os.RemoveAll(state) }, []string{"vault", "status"}},
 		{"status", nil, []string{"vault", "status"}},
@@ -69,6 +72,7 @@ func measure(ctx context.Context, boxd, dir, only string) error {
 		{"backup of one new file", func() error { return os.WriteFile(fresh, []byte(time.Now().String()), 0o644) }, []string{"backup", "folder:" + phone}},
 		{"status after it", nil, []string{"vault", "status"}},
 		{"prune --dry-run", nil, []string{"vault", "prune", "--dry-run"}},
+		{"first backup of a second phone", func() error { return photos(second, secondBytes) }, []string{"backup", "folder:" + second}},
 	}
 	fmt.Println("| step | wall s | CPU s | most memory MB | written KB |")
 	fmt.Println("|---|--:|--:|--:|--:|")
@@ -85,7 +89,7 @@ func measure(ctx context.Context, boxd, dir, only string) error {
 			return err
 		}
 	}
-	return os.RemoveAll(fresh)
+	return errors.Join(os.RemoveAll(fresh), os.RemoveAll(second))
 }
 
 // one runs one command and prints what it took.
@@ -105,6 +109,10 @@ func one(ctx context.Context, name, boxd string, args []string) error {
 	}
 	cpu := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 	// Linux counts memory in KiB and writes in blocks of 512 bytes (getrusage(2)).
-	fmt.Printf("| %s | %.2f | %.2f | %d | %d |\n", name, wall.Seconds(), cpu.Seconds(), u.Maxrss>>10, u.Oublock/2)
+	peak := (u.Maxrss*1024 + 999_999) / 1_000_000
+	fmt.Printf("| %s | %.2f | %.2f | %d | %d |\n", name, wall.Seconds(), cpu.Seconds(), peak, u.Oublock/2)
+	if peak > most {
+		return fmt.Errorf("%s: it took %d MB of memory, and may take %d", name, peak, most)
+	}
 	return nil
 }

@@ -220,6 +220,7 @@ func (f *vaultFlags) open(ctx context.Context, a access) (*rack, error) {
 	if err != nil {
 		return nil, errors.Join(f.keyError(err), r.close())
 	}
+	makeRoom()
 	if id := r.vault.KeyID(); id != hint {
 		f.rememberKey(id)
 	}

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"phonebackupbox/storage"
 )
 
@@ -22,6 +24,8 @@ const (
 	openTimeout = 30 * time.Second
 	// encoders is how many large blobs are striped at once. Each holds its parity, at most m/k of it, in memory.
 	encoders = 2
+	// manyBlobs is from how many on the ledger takes so much memory that they are striped one at a time.
+	manyBlobs = 100_000
 )
 
 // Array is a storage.Store over several. Create or Open makes one; Sync and then Close it. One process at a time may
@@ -32,10 +36,10 @@ type Array struct {
 	coders  *coders
 	cache   *lru[blockKey]
 	tcache  *lru[tableKey]
-	encode  chan struct{}  // holds a token for each blob being striped
-	scratch buffers        // parity shards on their way to the drives
-	pieces  buffers        // blocks on their way to a reader
-	reads   sync.WaitGroup // of drives that stalled, and were not waited for
+	encode  *semaphore.Weighted // of encoders: large blobs being striped
+	scratch buffers             // parity shards on their way to the drives
+	pieces  buffers             // blocks on their way to a reader
+	reads   sync.WaitGroup      // of drives that stalled, and were not waited for
 
 	// change is held for reading by everything that puts or deletes, for writing by what adds and removes drives.
 	change sync.RWMutex
@@ -141,7 +145,7 @@ func newArray(members []Member, o Options) (*Array, error) {
 		scratch:  make(buffers, 2),
 		pieces:   make(buffers, 8),
 		tcache:   newLRU[tableKey](cachedTables),
-		encode:   make(chan struct{}, encoders),
+		encode:   semaphore.NewWeighted(encoders),
 		names:    nameLocks{busy: make(map[string]chan struct{})},
 		held:     make(map[uint32]*pendingRecord),
 		removals: make(map[holder]string),

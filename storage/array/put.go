@@ -113,16 +113,25 @@ type part struct {
 	data []byte
 }
 
+// share is a large blob's part of encode.
+func (a *Array) share() int64 {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	if len(a.led.idx.sealed) > manyBlobs {
+		return encoders
+	}
+	return 1
+}
+
 // spread writes a blob's files to drives and returns where they are and their checksums. Drives that fail are left
 // out; avoid holds those not to use.
 func (a *Array) spread(ctx context.Context, name string, p []byte, avoid map[driveNo]error) (placement, []byte, error) {
 	if len(p) >= smallBlob {
-		select {
-		case a.encode <- struct{}{}:
-			defer func() { <-a.encode }()
-		case <-ctx.Done():
-			return placement{}, nil, ctx.Err()
+		n := a.share()
+		if err := a.encode.Acquire(ctx, n); err != nil {
+			return placement{}, nil, err
 		}
+		defer a.encode.Release(n)
 	}
 	if avoid == nil {
 		avoid = make(map[driveNo]error)

@@ -124,6 +124,7 @@ func (t *Tree) end() []string {
 	t.w.mu.Lock()
 	left := append(t.w.durable, t.w.put...)
 	t.w.mu.Unlock()
+	t.w.letGo()
 	t.v.mu.Lock()
 	t.v.unindexed = left
 	t.v.tree = nil

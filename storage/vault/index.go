@@ -9,8 +9,8 @@ import (
 	"sync"
 )
 
-// An index knows every blob's places. Its memory is counted, because a million blobs must fit in less than 50 MB: 44 bytes a
-// place, of which 32 are the hash, 1.3 to 2.7 for finding it, and about 70 a pack. That is why the places of a pack lie side
+// An index knows every blob's places. Its memory is counted, because a million blobs must fit in less than 50 MB: 40 bytes a
+// place, of which 32 are the hash, 8 more if it is compressed, 1.3 to 2.7 for finding it, and about 70 a pack. That is why the places of a pack lie side
 // by side in the order of the pack, as runs: whose pack a place is in, and where a blob ends, its run tells. No hash is
 // shortened: two blobs are the same if all of it is.
 type index struct {
@@ -18,6 +18,7 @@ type index struct {
 	seed     uint64 // so that nobody can choose blobs that collide
 	blocks   [][]cell
 	n        int      // cells in all blocks
+	zipped   []plain  // of the cells that are compressed, in their order
 	heads    []uint32 // number of the newest cell of a chain plus 1. A power of two long
 	runs     []run    // in order of their cells
 	packs    []pack
@@ -28,14 +29,20 @@ type index struct {
 
 // A cell is a place in memory.
 type cell struct {
-	id    hash
-	off   uint32 // bytes from the pack's beginning; the highest bit is set for a tree
-	plain uint32 // as in packedBlob
-	next  uint32 // the next older cell of the chain plus 1; 0 is the end
+	id   hash
+	off  uint32 // bytes from the pack's beginning, and two flags
+	next uint32 // the next older cell of the chain plus 1; 0 is the end
 }
 
-// treeBit in a cell's off; maxPack is well below.
-const treeBit = 1 << 31
+// Flags in a cell's off; maxPack is well below.
+const (
+	treeBit   = 1 << 31
+	zippedBit = 1 << 30
+	offMask   = zippedBit - 1
+)
+
+// A plain is the plain of a packedBlob. Photos and videos have none.
+type plain struct{ cell, size uint32 }
 
 // A run is cells of one pack whose blobs follow each other without a gap. A pack has one run, unless index files are at odds.
 type run struct {
@@ -98,12 +105,16 @@ func (x *index) runOf(i uint32) int {
 func (x *index) place(i uint32, r int) place {
 	c, end := x.at(i), x.runs[r].end
 	if last := x.runEnd(r) - 1; i != last {
-		end = x.at(i+1).off &^ treeBit
+		end = x.at(i+1).off & offMask
 	}
-	p := place{packedBlob{id: c.id, off: c.off &^ treeBit, plain: c.plain}, x.runs[r].pack}
+	p := place{packedBlob{id: c.id, off: c.off & offMask}, x.runs[r].pack}
 	p.length = end - p.off
 	if c.off&treeBit != 0 {
 		p.typ = treeBlob
+	}
+	if c.off&zippedBit != 0 {
+		at, _ := slices.BinarySearchFunc(x.zipped, i, func(z plain, i uint32) int { return cmp.Compare(z.cell, i) })
+		p.plain = x.zipped[at].size
 	}
 	return p
 }
@@ -271,9 +282,13 @@ func (x *index) addCell(b packedBlob) {
 	}
 	i := uint32(x.n)
 	x.n++
-	*x.at(i) = cell{id: b.id, off: b.off, plain: b.plain}
+	*x.at(i) = cell{id: b.id, off: b.off}
 	if b.typ == treeBlob {
 		x.at(i).off |= treeBit
+	}
+	if b.plain != 0 {
+		x.at(i).off |= zippedBit
+		x.zipped = append(x.zipped, plain{i, b.plain})
 	}
 	x.link(i)
 }

@@ -74,7 +74,7 @@ func TestIndexAgainstMap(t *testing.T) {
 				if r.IntN(8) == 0 {
 					off += 100 // a gap: only strange index files have any
 				}
-				b := packedBlob{id: ids[r.IntN(len(ids))], typ: blobType(r.IntN(2)), off: off, length: overhead + r.Uint32N(1000), plain: r.Uint32N(2) * 77}
+				b := packedBlob{id: ids[r.IntN(len(ids))], typ: blobType(r.IntN(2)), off: off, length: overhead + r.Uint32N(1000), plain: r.Uint32N(2) * (1 + r.Uint32N(1000))}
 				off += b.length
 				blobs = append(blobs, b)
 			}

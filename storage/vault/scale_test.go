@@ -14,6 +14,7 @@ import (
 var (
 	scaleDir   = flag.String("scale", "", "`folder` to make a great vault in, for .ci/scale")
 	scaleFiles = flag.Int("scale-files", 1_000_000, "files of that vault, 1,000 a folder")
+	scaleChunk = flag.Uint("scale-chunk", 140_000, "mean `bytes` of a chunk: 1,360,000 make 2 TB")
 )
 
 // What a great vault is made of: a folder has one video of many chunks, the others are photos of one. A pack of ours holds
@@ -21,7 +22,6 @@ var (
 const (
 	scaleFolder = 1000 // files
 	scaleChunks = 501  // of a video
-	scalePack   = 1 << 20
 )
 
 // TestScaleVault writes a vault of a million files into the folder that -scale names: repo/ is a restic repository but for
@@ -153,8 +153,8 @@ func (s *scaler) phoneFiles(d node, files []node) {
 
 // chunk makes a blob up.
 func (s *scaler) chunk() (hash, int64) {
-	b := packedBlob{id: randomHash(s.r), off: s.end, length: overhead + 100_000 + s.r.Uint32N(80_000)}
-	if b.off+b.length > scalePack {
+	b := packedBlob{id: randomHash(s.r), off: s.end, length: overhead + uint32(*scaleChunk)*5/7 + s.r.Uint32N(uint32(*scaleChunk)*4/7)}
+	if b.off+b.length > min(packSize, uint32(*scaleChunk)*15/2) {
 		s.endPack()
 		b.off = 0
 	}

@@ -14,7 +14,8 @@ import (
 )
 
 // A writer turns plain blobs into packs. Several goroutines store blobs at once; they encrypt straight into the pack that is
-// being filled. Memory is bounded: chunkBuffers of 4 MiB and packBuffers of 17 MiB, reused.
+// being filled. Memory is bounded: buffers of 4 MiB for chunks and of 17 MiB for packs, reused, and fewer of them where the
+// index takes the room (budget).
 type writer struct {
 	v      *Vault
 	ctx    context.Context // without cancel: what was begun is finished, so that Close can save it
@@ -50,8 +51,19 @@ type openPack struct {
 	blobs   []packedBlob
 }
 
-// packBuffers is how many packs are in memory at once, being filled or put.
-const packBuffers = 3
+// manyBlobs is from how many on the index takes so much memory, 25 MB and more, that less is left for what is under way.
+const manyBlobs = 500_000
+
+// budget is how many chunks and packs may be in memory at once. A pack is being filled while another is put, and a third,
+// where there is room for it, makes up for drives that take their time. Each core hashes and encrypts one chunk while two
+// more, or one, are being read.
+func (w *writer) budget() (chunks, packs int) {
+	cores := runtime.GOMAXPROCS(0)
+	if w.v.index.count() > manyBlobs {
+		return min(cores+1, 5), 2
+	}
+	return min(max(cores+2, 4), 6), 3
+}
 
 // rhythm is how often what happens while a Tree is open. Tests make it quick.
 type rhythm struct {
@@ -69,8 +81,7 @@ var usual = rhythm{pack: packSize, sync: 64 << 20, maxUnsynced: 128 << 20, index
 func newWriter(ctx context.Context, v *Vault) *writer {
 	w := &writer{v: v, ctx: context.WithoutCancel(ctx), kick: make(chan struct{}, 1), live: map[uint32]*openPack{}, present: map[uint32]bool{}}
 	w.cond.L = &w.mu
-	// Each core hashes and encrypts one chunk while two more are being read.
-	n := min(max(runtime.GOMAXPROCS(0)+2, 4), 6)
+	n, _ := w.budget()
 	w.chunks = make(chan []byte, n)
 	for range n {
 		w.chunks <- nil
@@ -84,6 +95,20 @@ func (w *writer) chunk() []byte {
 		return p
 	}
 	return make([]byte, chunkSize)
+}
+
+// letGo forgets the free buffers but one for a pack, through which what a Tree stored is read back after it has ended.
+func (w *writer) letGo() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if n := len(w.free); n > 1 {
+		clear(w.free[1:])
+		w.free, w.made = w.free[:1], w.made-(n-1)
+	}
+	for range len(w.chunks) {
+		<-w.chunks
+		w.chunks <- nil
+	}
 }
 
 // store makes p a blob of the vault, unless it is one already, and returns its hash. It returns when p is encrypted; the
@@ -181,12 +206,13 @@ func (w *writer) reserve(typ blobType, id hash, n int, plain uint32) (o *openPac
 // newPack begins a pack, or returns nil if all buffers are in use. A blob that fits no buffer gets a pack of its own.
 func (w *writer) newPack(typ blobType, n int) *openPack {
 	var buf []byte
+	_, packs := w.budget()
 	switch need := n + headerSize(1); {
 	case need > w.v.pace.pack:
 		buf = make([]byte, 0, need)
 	case len(w.free) > 0:
 		buf = w.popFree()
-	case w.made < packBuffers:
+	case w.made < packs:
 		w.made++
 		buf = make([]byte, 0, w.v.pace.pack)
 	default:
@@ -272,7 +298,11 @@ func (w *writer) putPack(o *openPack) {
 		w.fail(fmt.Errorf("vault: put a pack: %w", err))
 	}
 	if cap(o.buf) == w.v.pace.pack {
-		w.free = append(w.free, o.buf[:0])
+		if _, packs := w.budget(); w.made > packs { // since this writer began, the index has grown
+			w.made--
+		} else {
+			w.free = append(w.free, o.buf[:0])
+		}
 	}
 	o.buf = nil
 	w.busy--
