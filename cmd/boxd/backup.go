@@ -98,7 +98,7 @@ func backUp(ctx context.Context, c *call, r *rack, phone usbhost.Phone) (err err
 	})
 	progress.clear()
 	if ctx.Err() != nil {
-		return hintError{fmt.Errorf("interrupted: %w", ctx.Err()), "interrupted", "nothing is lost; the next backup goes on from here"}
+		return hintError{ctx.Err(), "interrupted", "what was stored so far is safe, and the next backup goes on from there"}
 	}
 	if runErr != nil && report.Stored+report.Kept == 0 {
 		return runErr

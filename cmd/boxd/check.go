@@ -167,7 +167,7 @@ func (r *rack) allReadable(ctx context.Context) error {
 func exportError(ctx context.Context, to string, err error) error {
 	switch {
 	case ctx.Err() != nil:
-		return hintError{fmt.Errorf("interrupted: %w", ctx.Err()), "interrupted", "the same command goes on from here"}
+		return hintError{ctx.Err(), "interrupted", "the same command goes on from there"}
 	case errors.Is(err, syscall.ENOSPC):
 		return hintError{fmt.Errorf("no room left in %s", printable(to)), "target-full", "make room and give the same command again: it goes on; or name another folder"}
 	case errors.Is(err, fs.ErrExist):

@@ -185,7 +185,7 @@ func importAll(ctx context.Context, c *call, r *rack, from *vault.Vault, list []
 	progress.clear()
 	switch {
 	case ctx.Err() != nil:
-		return hintError{fmt.Errorf("interrupted: %w", ctx.Err()), "interrupted", "nothing is lost; the same command goes on from here"}
+		return hintError{ctx.Err(), "interrupted", "what was stored so far is safe, and the same command goes on from there"}
 	case err != nil:
 		return err
 	}

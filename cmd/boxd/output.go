@@ -70,9 +70,15 @@ func (c *call) fail(err error) int {
 	return exitFailed
 }
 
-// oneLine is err without its line breaks: of joined errors, those that say more than the first.
+// oneLine is err without its line breaks: of joined errors, those that say more than the first. That the owner stopped the
+// command is one word, whatever it was that it stopped.
 func oneLine(err error) string {
 	lines := strings.Split(err.Error(), "\n")
+	for i, l := range lines {
+		if strings.HasSuffix(l, context.Canceled.Error()) {
+			lines[i] = "stopped"
+		}
+	}
 	said := lines[:1]
 	for _, l := range lines[1:] {
 		if !strings.Contains(l, lines[0]) && !slices.Contains(said, l) {
@@ -86,7 +92,7 @@ func oneLine(err error) string {
 func advise(err error) (code, advice string) {
 	switch {
 	case errors.Is(err, context.Canceled):
-		return "interrupted", "nothing is lost; give the same command again"
+		return "interrupted", "nothing that was stored is lost; give the same command again"
 	case errors.Is(err, storage.ErrFull):
 		return "full", "make room on the drives or add one with boxd drive add; nothing that was stored is lost"
 	case errors.Is(err, storage.ErrUnavailable):

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strconv"
@@ -80,5 +81,9 @@ func TestOneLineSaysEverythingOnce(t *testing.T) {
 	}
 	if code, advice := advise(err); code != "full" || advice == "" {
 		t.Errorf("%q, %q", code, advice)
+	}
+	stop := fmt.Errorf("vault: verify: %w", context.Canceled)
+	if got := oneLine(errors.Join(stop, errors.New("close: input/output error"))); got != "stopped; close: input/output error" {
+		t.Errorf("%q", got)
 	}
 }

@@ -96,7 +96,7 @@ func (k *rekeying) run(ctx context.Context) (err error) {
 			case errors.Is(err, storage.ErrFull) && len(k.res.Drives) == 0:
 				err = hintError{err, "full", "the old vault is as it was; make room, or boxd vault rekey --abandon frees what was copied"}
 			case ctx.Err() != nil:
-				err = hintError{fmt.Errorf("interrupted: %w", ctx.Err()), "interrupted", "nothing is lost; the same command again goes on from here"}
+				err = hintError{ctx.Err(), "interrupted", "nothing is lost, and the same command goes on from there"}
 			}
 			return err
 		}

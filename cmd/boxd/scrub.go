@@ -113,11 +113,11 @@ func (r *rack) scrubOn(ctx context.Context, c *call) (scrubResult, error) {
 
 // scrubStopped says how a scrub that was interrupted goes on.
 func scrubStopped(err error, state string) error {
-	hint := "the next scrub begins anew; with --state DIR it would go on from here"
+	hint := "the next scrub begins anew; with --state DIR it would go on from there"
 	if state != "" {
-		hint = "the same command goes on from here"
+		hint = "the same command goes on from there"
 	}
-	return hintError{fmt.Errorf("interrupted: %w", err), "interrupted", hint}
+	return hintError{err, "interrupted", hint}
 }
 
 // readScrub reads how far scrubs came. A file that is damaged counts for nothing: it only costs reading again.

@@ -45,7 +45,7 @@ func selftestCommand(flags *pflag.FlagSet) action {
 		for _, dir := range named {
 			res := testDrive(ctx, c, dir, drive.CapacityOptions{Full: *full, Amount: *most << 20, Seed: uint64(time.Now().UnixNano())})
 			if err := ctx.Err(); err != nil {
-				return hintError{fmt.Errorf("interrupted: %w", err), "interrupted", "what it had written is removed; nothing is known of the drive"}
+				return hintError{err, "interrupted", "what it had written is removed; nothing is known of the drive"}
 			}
 			if !res.OK {
 				failed++
