@@ -1,13 +1,17 @@
 package main_test
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"flag"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,7 +23,54 @@ var (
 	inVM   = flag.Bool("vm", false, "boot the test machine in QEMU: make vm")
 	rounds = flag.Int("rounds", 2, "how often the power is cut")
 	seed   = flag.Uint64("seed", 1, "of the power cuts")
+
+	only    = flag.String("disks", "", "a series of power cuts on these file systems only, such as vfat,vfat,vfat")
+	sectors = flag.Int("sectors", 8, "of 512 bytes in a cluster of FAT: folders grow by so many")
+	broken  = flag.String("broken", "", "break boxd's order of flushes: "+strings.Join(slices.Sorted(maps.Keys(breaks)), " or ")+"; the test passes if the cuts show it")
+	mend    = flag.Bool("mend", false, "have fsck.vfat -a and fsck.exfat -p mend what does not hold after a cut, and count it")
 )
+
+// flushAll is how a drive on FAT is flushed after names were given.
+const flushAll = `return errors.Join(syncAll(d.whole), syncDir(d.root, "."))`
+
+// breaks are changes to storage/drive that lose what was acknowledged, if the power goes at the right moment: what is replaced, in
+// which file, by what. The machine must notice.
+var breaks = map[string]struct{ file, old, new string }{
+	// Names are given, and nothing is flushed after that.
+	"names": {"placing.go", flushAll, "return nil"},
+	// What was written gets to the disk, and stays in its cache.
+	"cache": {"placing.go", flushAll, "return syncAll(d.whole)"},
+}
+
+// overlay has the go command build boxd with a break, and nobody else.
+func overlay(t *testing.T, name, root string) string {
+	t.Helper()
+	b, known := breaks[name]
+	if !known {
+		t.Fatalf("-broken %s: no such break", name)
+	}
+	file := filepath.Join(root, "storage", "drive", b.file)
+	source, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(source), b.old); n != 1 {
+		t.Fatalf("%s has %q %d times; the break must follow it", file, b.old, n)
+	}
+	changed := filepath.Join(t.TempDir(), b.file)
+	if err := os.WriteFile(changed, []byte(strings.Replace(string(source), b.old, b.new, 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p, err := json.Marshal(map[string]map[string]string{"Replace": {file: changed}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := filepath.Join(filepath.Dir(changed), "overlay.json")
+	if err := os.WriteFile(list, p, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
 
 // lab is what all boots of the test have in common.
 type lab struct {
@@ -28,6 +79,7 @@ type lab struct {
 	kernel    string
 	initramfs string
 	disks     []*vm.Disk
+	types     []string // of the file systems on disks, where power is cut
 	fuse      vm.Fuse
 	acks      []string // ID:generation of every snapshot that was acknowledged
 }
@@ -68,10 +120,14 @@ func newLab(t *testing.T) *lab {
 	}
 	built := filepath.Join(root, ".cache", "vm") // stays: building takes longer than booting
 	in := func(name string) string { return filepath.Join(built, name) }
+	broke := "-overlay="
+	if *broken != "" {
+		broke += overlay(t, *broken, root)
+	}
 	for _, b := range []struct{ dir, name, pkg string }{
 		{root, "init", "./image/drives"}, {root, "boxd", "./cmd/boxd"}, {filepath.Join(root, ".ci", "tools"), "restic", "github.com/restic/restic/cmd/restic"},
 	} {
-		command(t, []string{"GOOS=linux", "GOARCH=arm64", "CGO_ENABLED=0"}, "go", "build", "-C", b.dir, "-trimpath", "-ldflags=-s -w", "-o", in(b.name), b.pkg)
+		command(t, []string{"GOOS=linux", "GOARCH=arm64", "CGO_ENABLED=0"}, "go", "build", "-C", b.dir, broke, "-trimpath", "-ldflags=-s -w", "-o", in(b.name), b.pkg)
 	}
 	l.initramfs = filepath.Join(l.dir, "initramfs")
 	f, err := os.Create(l.initramfs)
@@ -121,7 +177,7 @@ func (l *lab) boot(do string, args ...string) *vm.Machine {
 }
 
 // silence is how long the machine may say nothing.
-const silence = 4 * time.Minute
+const silence = 15 * time.Minute // folders are made on the disks, under emulation, beside other work
 
 // until reads the console up to a line that begins with "vm: " and one of the words, and notes what is acknowledged.
 func (l *lab) until(m *vm.Machine, words ...string) string {
@@ -175,22 +231,40 @@ func (l *lab) cutAt(m *vm.Machine, n int) {
 // finish reads up to the verdict.
 func (l *lab) finish(m *vm.Machine) {
 	l.t.Helper()
-	if said := l.until(m); said != "VERDICT ok" {
-		l.t.Fatalf("%s\n%s", said, m.Log())
-	}
+	l.expect(m, "VERDICT ok")
 	if err := m.Wait(); err != nil {
 		l.t.Fatal(err)
 	}
 }
 
-// fsck has the file systems' own programs look at what a power cut left, and says what they found.
-func (l *lab) fsck() {
-	for i, args := range [][]string{{"e2fsck", "-fn"}, {"fsck.exfat", "-n"}, {"fsck.vfat", "-n"}} {
+// expect reads the console up to what begins with want, and fails if the machine's verdict is another one.
+func (l *lab) expect(m *vm.Machine, want string) {
+	l.t.Helper()
+	if said := l.until(m, want); !strings.HasPrefix(said, want) {
+		l.t.Fatalf("%s\n%s", said, m.Log())
+	}
+}
+
+// checkers are the file systems' own programs, and how they are to look and how to mend.
+var checkers = map[string]struct{ program, look, mend string }{
+	"ext4":  {"e2fsck", "-fn", "-fp"},
+	"exfat": {"fsck.exfat", "-n", "-p"},
+	"vfat":  {"fsck.vfat", "-n", "-a"},
+}
+
+// fsck has the file systems' own programs look at what a power cut left, or mend it, and says what they found.
+func (l *lab) fsck(mend bool) {
+	for i, d := range l.disks {
+		c := checkers[l.types[i]]
+		flag := c.look
+		if mend {
+			flag = c.mend
+		}
 		ctx, cancel := context.WithTimeout(l.t.Context(), time.Minute)
-		out, err := exec.CommandContext(ctx, args[0], append(args[1:], l.disks[i].Path)...).CombinedOutput()
+		out, err := exec.CommandContext(ctx, c.program, flag, d.Path).CombinedOutput()
 		cancel()
 		if err != nil {
-			l.t.Logf("%s: %v: %s", args[0], err, strings.Join(strings.Split(strings.TrimSpace(string(out)), "\n"), " | "))
+			l.t.Logf("%s %s: %v: %.3000s", c.program, flag, err, strings.Join(strings.Split(strings.TrimSpace(string(out)), "\n"), " | "))
 		}
 	}
 }
@@ -198,32 +272,91 @@ func (l *lab) fsck() {
 func TestDrives(t *testing.T) {
 	need(t, vm.Program, "mkfs.ext4", "mkfs.exfat", "mkfs.vfat", "e2fsck", "fsck.exfat", "fsck.vfat")
 	l := newLab(t)
-	const size = 256 << 20
-	l.disk("ext4", size, "mkfs.ext4", "-q")
-	l.disk("exfat", size, "mkfs.exfat")
-	l.disk("vfat", size, "mkfs.vfat", "-F", "32")
+	first, last := "check,large,create,after,restic", "after,restic,eject"
+	if *only != "" {
+		first, last = "create", "after"
+	}
+	l.format(cmp.Or(*only, "ext4,exfat,vfat"))
 
-	m := l.boot("check,large,create,after,restic")
-	l.until(m, "BACKUP")
+	m := l.boot(first)
+	l.expect(m, "BACKUP")
 	before := l.fuse.Count()
-	l.until(m, "ACK")
+	l.expect(m, "ACK")
 	operations := l.fuse.Count() - before // of a backup: writes and flushes of all disks
 	l.finish(m)
 	random := rand.New(rand.NewPCG(*seed, 1))
+	mended := 0
 	for round := range *rounds {
 		m := l.boot("after,cut", fmt.Sprintf("from=%d", len(l.acks)))
-		l.until(m, "BACKUP")
+		said := l.until(m, "BACKUP")
+		if *broken != "" && strings.HasPrefix(said, "VERDICT") {
+			t.Logf("with flushes broken (%s), after %d power cuts: %s", *broken, round, said)
+			return
+		}
+		if *mend && strings.HasPrefix(said, "VERDICT") { // of the cut before
+			mended++
+			t.Logf("power cut %d does not hold: %s", round, said)
+			m = l.mended(m)
+		} else if strings.HasPrefix(said, "VERDICT") {
+			t.Fatalf("%s\n%s", said, m.Log())
+		}
 		at := 1 + random.IntN(2*operations) // half of the cuts come just after something was acknowledged
 		l.cutAt(m, at)
-		t.Logf("power cut %d, at operation %d of about %d of a backup; the disks lost %d, %d and %d sectors", round+1, at, operations, l.disks[0].Lost(), l.disks[1].Lost(), l.disks[2].Lost())
-		l.fsck()
+		t.Logf("power cut %d, at operation %d of about %d of a backup; the disks lost %v sectors", round+1, at, operations, l.lost())
+		l.fsck(false)
 	}
-	l.finish(l.boot("after,restic,eject"))
+	if *broken != "" {
+		t.Fatalf("%d power cuts, and nobody noticed that flushes are broken (%s)", *rounds, *broken)
+	}
+	l.finish(l.boot(last))
+	l.fsck(true) // a late check must not cost what was acknowledged either
+	l.finish(l.boot("after"))
+	t.Logf("%d power cuts on %d disks, %d needed a check of the file systems", *rounds, len(l.disks), mended)
 	for _, d := range l.disks {
 		if d.Flushes() == 0 {
 			t.Errorf("%s was never flushed: the cuts prove nothing", d.Path)
 		}
 	}
+}
+
+// format makes disks with these file systems.
+func (l *lab) format(types string) {
+	l.t.Helper()
+	const size = 272 << 20 // FAT32 has at least 65,525 clusters, and they are 4 KiB here
+	for i, name := range strings.Split(types, ",") {
+		mkfs := []string{"mkfs." + name}
+		switch name {
+		case "ext4":
+			mkfs = append(mkfs, "-q")
+		case "vfat":
+			mkfs = append(mkfs, "-F", "32")
+			if *sectors > 0 { // else what mkfs.vfat takes for a small disk, 1
+				mkfs = append(mkfs, "-s", fmt.Sprint(*sectors))
+			}
+		}
+		l.types = append(l.types, name)
+		l.disk(fmt.Sprintf("%s-%d", name, i), size, mkfs...)
+	}
+}
+
+// mended boots anew after a check of the file systems, up to the next backup: then everything acknowledged must be there.
+func (l *lab) mended(m *vm.Machine) *vm.Machine {
+	l.t.Helper()
+	if err := m.Wait(); err != nil {
+		l.t.Fatal(err)
+	}
+	l.fsck(true)
+	m = l.boot("after,cut", fmt.Sprintf("from=%d", len(l.acks)))
+	l.expect(m, "BACKUP")
+	return m
+}
+
+// lost is how many sectors the last power cut took of each disk.
+func (l *lab) lost() (out []int) {
+	for _, d := range l.disks {
+		out = append(out, d.Lost())
+	}
+	return out
 }
 
 // A stick that was sold as 1 GiB and holds 192 MiB is found out, on a real file system, and an honest one is not accused.

@@ -86,7 +86,19 @@ const (
 func (m medium) box() string { return filepath.Join(m.dir, "box") }
 
 // key lies on a disk, outside of the drive there, to be there after a power cut.
-func (g *guest) key() string { return filepath.Join(g.media[0].dir, "key") }
+func (g *guest) key() string {
+	for _, m := range g.media { // two of one kind are found in any order
+		if key := filepath.Join(m.dir, "key"); exists(key) {
+			return key
+		}
+	}
+	return filepath.Join(g.media[0].dir, "key")
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
 
 // run runs a program of the machine and returns what it printed and its exit code.
 func run(program string, args ...string) (string, int, error) {
@@ -180,12 +192,8 @@ func after(g *guest) error {
 	if _, _, err := g.boxd("vault", "verify"); err != nil {
 		return err
 	}
-	// A folder on FAT that was being made may be torn, too, and hold up a repair until the file system was checked. Nothing
-	// that was acknowledged is in it.
-	if _, _, err := g.boxd("vault", "repair"); err != nil {
-		say("REPAIR %v", err)
-	}
-	return nil
+	_, _, err = g.boxd("vault", "repair")
+	return err
 }
 
 func (g *guest) restore(id, generation string) error {

@@ -164,7 +164,7 @@ func open(root *os.Root, dir string, ident Identity, o Options) (*Drive, error) 
 	if err == nil && o.ReadOnly {
 		_, d.switching, _ = switching(root) // Open has seen its error
 	} else if err == nil {
-		err = d.openForWriting(o.Step)
+		err = d.format.advise(d.openForWriting(o.Step))
 	}
 	if err != nil {
 		for _, f := range []*os.File{d.lock, d.whole} {
@@ -220,6 +220,9 @@ func (d *Drive) openForWriting(step func(what string) error) error {
 		if err := d.root.Remove(path.Join(pendingDir, e.Name())); err != nil {
 			return dirError(d.dir, err)
 		}
+	}
+	if err := d.prepare(); err != nil {
+		return dirError(d.dir, err)
 	}
 	return nil
 }

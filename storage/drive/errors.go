@@ -37,3 +37,14 @@ func classify(err error) error {
 	}
 	return err
 }
+
+// classify is the same with advice, where the drive's file system is of those that a power cut may tear.
+func (d *Drive) classify(err error) error { return d.format.advise(classify(err)) }
+
+// advise says what helps when a torn file system gives an I/O error, or Linux has made it read-only after one.
+func (f Format) advise(err error) error {
+	if !f.Fragile || f.mend == "" || !errors.Is(err, syscall.EIO) && !errors.Is(err, syscall.EROFS) {
+		return err
+	}
+	return fmt.Errorf("%w (if the drive is plugged in, its file system may be torn, by a power cut: unmount it and run %s %s)", err, f.mend, f.Device)
+}

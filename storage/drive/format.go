@@ -20,6 +20,9 @@ type Format struct {
 	// Refusal says why no drive is made there, in words, "" if one may be; Warning says what is bad about it.
 	Refusal string `json:"refusal,omitempty"`
 	Warning string `json:"warning,omitempty"`
+
+	mend    string // the program that mends it without asking
+	cluster int64  // the least that a folder takes, in bytes; known of a Drive only
 }
 
 // ErrFormat: drives are not made on such a file system.
@@ -37,15 +40,15 @@ const (
 // formats is what we know of file systems, by the names that Linux gives them. Linux's drivers for NTFS and HFS+ cannot
 // mend what a power cut does to them, and the box's kernel has neither.
 var formats = map[string]Format{
-	"ext2":  {Name: "ext2", Fragile: true},
+	"ext2":  {Name: "ext2", Fragile: true, mend: "e2fsck -p"},
 	"ext3":  {Name: "ext3"},
 	"ext4":  {Name: "ext4"},
 	"xfs":   {Name: "XFS"},
 	"btrfs": {Name: "Btrfs"},
 	"f2fs":  {Name: "F2FS"},
 	"zfs":   {Name: "ZFS"},
-	"exfat": {Name: "exFAT", Fragile: true},
-	"vfat":  {Name: "FAT32", Fragile: true, MaxFile: maxFAT},
+	"exfat": {Name: "exFAT", Fragile: true, mend: "fsck.exfat -p"},
+	"vfat":  {Name: "FAT32", Fragile: true, MaxFile: maxFAT, mend: "fsck.vfat -a"},
 	"msdos": {Name: "FAT", Fragile: true, MaxFile: maxFAT, Refusal: "is mounted without long names (msdos); mount it as vfat"},
 
 	"ntfs":    {Name: "NTFS", Refusal: "is formatted NTFS, for Windows, which a power cut can damage here" + reformat},

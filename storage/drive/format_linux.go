@@ -25,7 +25,10 @@ func formatOfFile(f *os.File) (Format, error) {
 	}
 	format := formatOf(info.FSType)
 	format.Device, format.Mount = info.Source, info.Mountpoint
-	return format, nil
+	var st unix.Statfs_t
+	err = unix.Fstatfs(int(f.Fd()), &st)
+	format.cluster = st.Bsize
+	return format, err
 }
 
 // mountOf finds the mount that f lies on by its number, since paths may change meanwhile; nil if the kernel is older than

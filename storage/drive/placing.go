@@ -26,7 +26,11 @@ const placingName = ownDir + "/placing"
 // has its name already, since those would be freed, and one that was never flushed, of which FAT may know less than its
 // folder does: Linux makes the whole drive read-only when it finds such a file while removing it (fs/fat/fatent.c,
 // fat_free_clusters). They cost room until a file system check; nobody reads them.
-const asideDir = ownDir + "/aside"
+//
+// Blobs written later may take clusters that such a file has and FAT calls free. A check gives them to the file that it
+// meets first and cuts the other one off, so this folder lies at the top and is made after those of the blobs. Its name is no
+// blob's.
+const asideDir = ownDir + " leftovers"
 
 // maxPlacing bounds the list, in bytes. A file takes about 150 of them.
 const maxPlacing = 64 << 20
@@ -74,7 +78,12 @@ func (d *Drive) writePlacing(list []placed) error {
 	if err != nil {
 		return err
 	}
-	f, err := d.root.OpenFile(placingName, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, modeBlob)
+	return d.writeList(placingName, p)
+}
+
+// writeList writes one of the small files of ownDir, durably, but not in one step.
+func (d *Drive) writeList(name string, p []byte) error {
+	f, err := d.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, modeBlob)
 	if err != nil {
 		return err
 	}

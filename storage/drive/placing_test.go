@@ -11,8 +11,8 @@ import (
 	"phonebackupbox/storage"
 )
 
-// fat stands for a file system without a journal, whatever the test's folder is on.
-var fat = Options{format: &Format{Name: "FAT32", Fragile: true}}
+// fat stands for a file system without a journal, whatever the test's folder is on, and too full for all folders.
+var fat = Options{format: &Format{Name: "FAT32", Fragile: true, cluster: 1 << 50}}
 
 func fragile(t *testing.T) *Drive {
 	t.Helper()

@@ -70,7 +70,7 @@ func (d *Drive) Put(ctx context.Context, name string, p []byte) error {
 	}
 	defer d.release(name)
 	if err := d.put(ctx, name, p); err != nil {
-		return fmt.Errorf("drive: put %s: %w", name, classify(err))
+		return fmt.Errorf("drive: put %s: %w", name, d.classify(err))
 	}
 	return nil
 }
@@ -301,9 +301,11 @@ func (d *Drive) Delete(ctx context.Context, name string) error {
 	return nil
 }
 
-// prune removes folders that are empty, from dir upwards, and marks what must be flushed. The caller holds mu.
+// prune removes folders that are empty, from dir upwards, and marks what must be flushed. On fragile file systems they stay:
+// see folders.go. The caller holds mu.
 func (d *Drive) prune(dir string) {
-	for d.dirty[dir] = true; dir != "."; dir = path.Dir(dir) {
+	d.dirty[dir] = true
+	for ; dir != "." && !d.format.Fragile; dir = path.Dir(dir) {
 		if d.root.Remove(dir) != nil {
 			return // not empty, which is the usual thing
 		}
@@ -341,7 +343,7 @@ func (d *Drive) List(ctx context.Context, prefix string) iter.Seq2[storage.Info,
 			start = prefix[:i]
 		}
 		if more, err := w.dir(start); err != nil {
-			yield(storage.Info{}, fmt.Errorf("drive: list %s: %w", prefix, classify(err)))
+			yield(storage.Info{}, fmt.Errorf("drive: list %s: %w", prefix, d.classify(err)))
 			return
 		} else if !more {
 			return

@@ -186,6 +186,9 @@ func (d *Drive) finishSwitch(step func(what string) error) error {
 // exchange puts the drive inside in the place of this one, its identity last.
 func (s switcher) exchange() error {
 	err := s.do("make the folder for what was here", func() error {
+		if err := s.root.Remove(foldersName); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err // the folders to come may be fewer
+		}
 		return errors.Join(s.root.MkdirAll(oldDir, modeDir), s.d.flush(ownDir))
 	})
 	if err != nil {

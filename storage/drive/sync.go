@@ -61,7 +61,7 @@ func (d *Drive) Sync(ctx context.Context) error {
 
 // fail makes the drive refuse further writes, unless all that happened is that the caller gave up.
 func (d *Drive) fail(ctx context.Context, err error) error {
-	err = fmt.Errorf("drive: sync %s: %w", d.dir, classify(err))
+	err = fmt.Errorf("drive: sync %s: %w", d.dir, d.classify(err))
 	if ctx.Err() == nil {
 		d.mu.Lock()
 		defer d.mu.Unlock()
@@ -122,6 +122,11 @@ func (d *Drive) renameOne(name string, p pendingFile) error {
 		}
 		for up := dir; up != "."; up = path.Dir(up) { // any of them may be new
 			d.dirty[path.Dir(up)] = true
+		}
+		if d.format.Fragile { // a torn folder is not to hold anything
+			if err := d.syncTree(); err != nil {
+				return err
+			}
 		}
 	}
 	d.dirty[dir] = true
