@@ -103,6 +103,16 @@ type Resumer interface {
 	Continue(name string, size int64, mtime time.Time, from int64, r io.Reader) error
 }
 
+// A Numbered is a Tree that knows how many snapshots of its phone came before it, so that what a driver does to a part of the
+// files in each run goes round. It is optional; the vault's Tree is one.
+type Numbered interface{ Run() uint64 }
+
+// A Retimer is a Tree that gives a file another modification time and leaves its content alone. It is optional; the vault's
+// Tree is one.
+type Retimer interface {
+	Retime(name string, mtime time.Time) error
+}
+
 // ID names a phone across ports and cables: KIND ":" SERIAL, as on the command line ("mtp:1A2B", "folder:/media/card").
 type ID string
 

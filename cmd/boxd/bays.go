@@ -41,10 +41,12 @@ type bays struct {
 }
 
 var (
-	_ firmware.Vault  = (*bays)(nil)
-	_ firmware.Drives = (*bays)(nil)
-	_ firmware.Draft  = draft{}
-	_ usbhost.Resumer = draft{}
+	_ firmware.Vault   = (*bays)(nil)
+	_ firmware.Drives  = (*bays)(nil)
+	_ firmware.Draft   = draft{}
+	_ usbhost.Resumer  = draft{}
+	_ usbhost.Numbered = draft{}
+	_ usbhost.Retimer  = draft{}
 )
 
 // plug tells that a bay exists from now on; the folder may be empty or absent.

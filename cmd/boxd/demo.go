@@ -155,7 +155,8 @@ func (d *demo) build(ctx context.Context, o demoOptions) (err error) {
 	}
 	d.screen.say("  a vault over three drives, two for data and one for parity; its 24 words begin “%s …”", strings.Join(strings.Fields(d.words)[:3], " "))
 	d.bus = vphone.NewBus(func(ctx context.Context, dev usbhost.Interface) (usbhost.Phone, error) {
-		return initiator.Open(ctx, dev, initiator.Options{Location: time.UTC})
+		// No samples of unchanged files: the story counts every byte that is read.
+		return initiator.Open(ctx, dev, initiator.Options{Location: time.UTC, Sampling: initiator.Sampling{Every: -1}})
 	}, nil)
 	d.box = firmware.New(firmware.Config{Bus: d.bus, Vault: d.bays, Roster: roster{filepath.Join(d.base, enrolledName)}, Drives: d.bays,
 		Keeper: d.bays, Diary: diary{d.base}})

@@ -45,6 +45,7 @@ func (t *Tree) Commit(ctx context.Context, o Outcome) (Snapshot, error) {
 		o.Problems = append(slices.Clip(o.Problems), Problem{Name: name,
 			Reason: "this folder of the last snapshot could not be read; what the phone did not give again is missing"})
 	}
+	o.Run = t.run
 	sum.BackupStart, sum.DataAdded = t.start, t.w.added
 	sum.FilesNew, sum.FilesKept = uint(max(o.Stored, 0)), uint(max(o.Kept, 0))
 	s, err := t.v.putSnapshot(ctx, t.phone, root, o, sum)

@@ -50,6 +50,7 @@ type Outcome struct {
 	Moved    int64     `json:"moved"`    // bytes that crossed the cable
 	Problems []Problem `json:"problems,omitempty"`
 	More     int       `json:"more_problems,omitempty"` // problems beyond the maxProblems that are kept
+	Run      uint64    `json:"run,omitempty"`           // snapshots of this phone that came before; Commit sets it
 }
 
 // Problem is one file or folder that a run could not do justice to. Its fields are those of usbhost.Problem.

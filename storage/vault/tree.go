@@ -26,6 +26,7 @@ type Tree struct {
 	w     *writer
 	small sync.Pool // *[]byte of inlineSize+1 bytes
 	start time.Time
+	run   uint64 // snapshots of the phone that came before
 	first uint32 // packs with this number and higher are this Tree's
 
 	quit   chan struct{} // closed to end the keeper
@@ -129,6 +130,10 @@ func (t *Tree) begin(ctx context.Context) error {
 	if ok {
 		t.root = &dir{id: last.tree, stored: true}
 		t.phone.Name = firstNonEmpty(t.phone.Name, last.Name)
+		t.run = 1
+		if last.Outcome != nil {
+			t.run = last.Outcome.Run + 1
+		}
 	}
 	t.w.put = slices.Clone(t.v.unindexed) // found by scanPacks, or left by a Tree that failed: synced and indexed anew
 	t.v.unindexed = nil
@@ -505,6 +510,38 @@ func (t *Tree) Mkdir(name string, mtime time.Time) error {
 		e.setTime(mtime)
 		e.rest = nil
 	}
+	return t.trim()
+}
+
+// Run is how many snapshots of the phone came before this one.
+func (t *Tree) Run() uint64 { return t.run }
+
+// Retime gives a file another modification time; the zero Time makes it unknown.
+func (t *Tree) Retime(name string, mtime time.Time) error {
+	elems, err := split("retime", name)
+	if err == nil && len(elems) == 0 {
+		err = &fs.PathError{Op: "retime", Path: name, Err: fs.ErrInvalid}
+	}
+	if err != nil {
+		return err
+	}
+	if err := t.usable(); err != nil {
+		return &fs.PathError{Op: "retime", Path: name, Err: err}
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	e, err := t.find("retime", name)
+	if err != nil {
+		return err
+	}
+	if e.dir != nil || !e.mode.IsRegular() {
+		return &fs.PathError{Op: "retime", Path: name, Err: fmt.Errorf("no file: %w", fs.ErrInvalid)}
+	}
+	if _, err := t.parent("retime", name, elems); err != nil {
+		return err
+	}
+	e.setTime(cleanTime(mtime))
+	e.rest = nil
 	return t.trim()
 }
 

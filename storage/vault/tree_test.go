@@ -576,3 +576,50 @@ func TestTreeForgetsFolders(t *testing.T) {
 		t.Errorf("Commit read %d times, though the run had read every folder", n)
 	}
 }
+
+// TestRunsAreCountedAndTimesSet: a phone's runs are counted apart from other phones', and a file gets another time without
+// being stored anew.
+func TestRunsAreCountedAndTimesSet(t *testing.T) {
+	m := newMapStore()
+	v, words := newVault(t, m)
+	at := time.Unix(1_700_000_000, 0).UTC()
+	for i, phone := range []Phone{pixel, {ID: "mtp:other"}, pixel, pixel} {
+		v = openVault(t, m, words)
+		tree, err := v.Begin(t.Context(), phone)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := []uint64{0, 0, 1, 2}[i]; tree.Run() != want {
+			t.Errorf("run %d of %s calls itself %d", i, phone.ID, tree.Run())
+		}
+		if i == 0 {
+			err = tree.Create("a/b", 5, at, strings.NewReader("hello"))
+		} else if phone == pixel {
+			err = tree.Retime("a/b", at.Add(time.Hour))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := tree.Retime("a/none", at); !errors.Is(err, fs.ErrNotExist) {
+			t.Error(err)
+		}
+		if err := tree.Retime("a", at); err == nil {
+			t.Error("a folder is no file")
+		}
+		if _, err := tree.Commit(t.Context(), Outcome{Complete: true}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, err := v.Find(t.Context(), "latest:"+pixel.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fsys, err := v.FS(t.Context(), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := fs.Stat(fsys, "a/b")
+	if err != nil || !info.ModTime().Equal(at.Add(time.Hour)) || string(readBack(t, fsys, "a/b")) != "hello" {
+		t.Errorf("%v, %v", info, err)
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -33,26 +34,43 @@ func (p *Phone) backup(ctx context.Context, into usbhost.Tree, tally *usbhost.Ta
 	if err != nil {
 		return err
 	}
+	var total int64
 	for _, d := range dirs {
 		var bytes int64
 		for _, f := range d.files {
 			bytes += max(f.size, 0)
 		}
 		tally.List(len(d.files), bytes)
+		total += bytes
 	}
 	tally.Phase(usbhost.Copying)
 	b := backup{
-		p: p, into: into, tally: tally,
+		p: p, into: into, tally: tally, sampler: newSampler(p.sampling, into, total),
 		prune: usbhost.Pruner{Tree: into, Tally: tally, Sure: func() error { return p.stillThere(ctx, dirs) }},
+	}
+	if err := b.look(dirs); err != nil {
+		return err
 	}
 	todo, err := b.keep(ctx, dirs)
 	if err != nil {
 		return err
 	}
-	if err := b.copy(ctx, todo); err != nil {
+	f := newFetcher(p.s, p.local)
+	f.back = b.back
+	if err := b.copy(ctx, f, todo); err != nil {
+		return err
+	}
+	changed, err := b.resample(ctx, f)
+	if err != nil {
+		return err
+	}
+	if err := b.copy(ctx, f, changed); err != nil {
 		return err
 	}
 	for _, d := range slices.Backward(dirs) { // children first: a time set early would not survive them
+		if !d.mtime.IsZero() {
+			d.mtime = d.mtime.Add(-b.back)
+		}
 		if err := into.Mkdir(d.path, d.mtime); err != nil {
 			return fmt.Errorf("make %q in the snapshot: %w", d.path, err)
 		}
@@ -69,6 +87,9 @@ func (p *Phone) listing(ctx context.Context, tally *usbhost.Tally) ([]dir, []sto
 	}
 	if len(storages) == 0 {
 		return nil, nil, usbhost.ErrLocked
+	}
+	if err := p.learnZone(ctx, storages); err != nil {
+		return nil, nil, fmt.Errorf("time zone: %w", err)
 	}
 	x := newIndex(storages, p.local)
 	if err := p.listWatched(ctx, x); err != nil {
@@ -110,6 +131,23 @@ type backup struct {
 	into  usbhost.Tree
 	tally *usbhost.Tally
 	prune usbhost.Pruner
+
+	sampler sampler
+	shift   []shift       // the phone's times differ from the tree's by one of these
+	back    time.Duration // what new files' times are to be put back by, to fit the others
+}
+
+// look finds out whether the phone travelled since the last run.
+func (b *backup) look(dirs []dir) (err error) {
+	if b.shift, err = b.shifts(dirs); err != nil || len(b.shift) == 0 {
+		return err
+	}
+	b.p.s.log.Info("mtp: all times are shifted: the phone is in another time zone", "by", b.shift[0].by.String(), "known", b.p.zoneKnown)
+	if !b.p.zoneKnown {
+		newest := slices.MaxFunc(b.shift, func(a, b shift) int { return a.newest.Compare(b.newest) })
+		b.back = newest.by
+	}
+	return nil
 }
 
 // pending is a file to be read. There may be a hundred thousand: a job is made when its turn comes.
@@ -145,14 +183,25 @@ func (b *backup) keep(ctx context.Context, dirs []dir) ([]pending, error) {
 			// Also a file that the tree does not show may be kept: one that an earlier, interrupted run stored.
 			path := d.path + "/" + f.name
 			if size := b.sizeOf(path, f); size >= 0 {
-				switch err := b.into.Keep(path, size, f.time()); {
+				err := b.into.Keep(path, size, f.time())
+				if errors.Is(err, fs.ErrNotExist) && len(b.shift) > 0 {
+					err = b.keepShifted(path, size, f)
+				}
+				switch {
 				case err == nil:
-					b.tally.Start(path, size).Kept()
+					item := b.tally.Start(path, size)
+					if f.size > 0 && b.sampler.due(path) {
+						b.correct(f)
+						b.sampler.chosen = append(b.sampler.chosen, kept{pending{d.path, f, true}, item})
+					} else {
+						item.Kept()
+					}
 					continue
 				case !errors.Is(err, fs.ErrNotExist):
 					return nil, fmt.Errorf("keep %q: %w", path, err)
 				}
 			}
+			b.correct(f)
 			todo = append(todo, pending{d.path, f, before[f.name]})
 		}
 		d.files, d.subs = nil, nil
@@ -186,9 +235,11 @@ func (b *backup) pruneStorages(dirs []dir) error {
 }
 
 // copy reads files from the phone and stores them.
-func (b *backup) copy(ctx context.Context, todo []pending) error {
+func (b *backup) copy(ctx context.Context, f *fetcher, todo []pending) error {
+	if len(todo) == 0 {
+		return nil
+	}
 	g, ctx := errgroup.WithContext(ctx)
-	f := newFetcher(b.p.s, b.p.local)
 	jobs := make(chan *job)
 	g.Go(func() error {
 		defer close(jobs)

@@ -63,7 +63,7 @@ func TestGoldenContainers(t *testing.T) {
 
 func TestGoldenDatasets(t *testing.T) {
 	d, err := parseDeviceInfo(goldenDevice)
-	want := deviceInfo{operations: []uint16{0x1001, 0x1002, 0x95C1}, maker: "Mkr", model: "M", serial: "SN"}
+	want := deviceInfo{operations: []uint16{0x1001, 0x1002, 0x95C1}, properties: []uint16{}, maker: "Mkr", model: "M", serial: "SN"}
 	if err != nil || !reflect.DeepEqual(d, want) {
 		t.Errorf("device info %+v, %v", d, err)
 	}

@@ -18,11 +18,15 @@ const (
 	opDeleteObject       Operation = 0x100B
 	opSendObjectInfo     Operation = 0x100C
 	opSendObject         Operation = 0x100D
+	opGetDevicePropValue Operation = 0x1015
 	opGetPartialObject   Operation = 0x101B
 	opGetObjectPropValue Operation = 0x9803
 	opGetObjectPropList  Operation = 0x9805
 	opGetPartialObject64 Operation = 0x95C1
 )
+
+// propDateTime is the device property that tells the phone's clock (MTP 1.1, appendix C.2.18).
+const propDateTime = 0x5011
 
 // Object property codes (MTP 1.1, appendix B).
 const (

@@ -9,7 +9,7 @@ import (
 
 // deviceInfo is what matters of the DeviceInfo dataset (MTP 1.1, section 5.1.1).
 type deviceInfo struct {
-	operations                    []uint16
+	operations, properties        []uint16
 	maker, model, version, serial string
 }
 
@@ -23,7 +23,7 @@ func parseDeviceInfo(b []byte) (deviceInfo, error) {
 	var d deviceInfo // order of fields as in the specification
 	d.operations = c.u16s()
 	c.u16s() // events
-	c.u16s() // device properties
+	d.properties = c.u16s()
 	c.u16s() // capture formats
 	c.u16s() // playback formats
 	d.maker, d.model, d.version, d.serial = c.str(), c.str(), c.str(), c.str()

@@ -54,7 +54,8 @@ type fetcher struct {
 	s      *session
 	local  *time.Location
 	pool   chan []byte
-	window int // buffers
+	window int           // buffers
+	back   time.Duration // what the times of listed files were put back by
 
 	failures, timeouts int // of files in a row
 }
@@ -227,10 +228,28 @@ func (f *fetcher) unchanged(ctx context.Context, file *object) error {
 			return fmt.Errorf("ask again after reading: %w", err)
 		}
 	}
-	if size != file.size || file.mtime != unknownTime && nanos(parseTime(info.modified, f.local)) != file.mtime {
+	if size != file.size || file.mtime != unknownTime && nanos(parseTime(info.modified, f.local)) != file.mtime+int64(f.back) {
 		return usbhost.ErrChanged
 	}
 	return nil
+}
+
+// readAll reads a whole file from the phone into w, hashing or storing one window while the phone sends the next.
+func (f *fetcher) readAll(ctx context.Context, handle uint32, size int64, w io.Writer) error {
+	o := &object{handle: handle, size: size, mtime: unknownTime}
+	j := newJob(o, "", false, usbhost.NewTally(nil).Start("", size)) // it is counted elsewhere
+	done := make(chan error, 1)
+	go func() {
+		back := &reader{f: f, j: j}
+		_, err := io.Copy(w, back)
+		if err == nil {
+			err = back.fault()
+		}
+		back.close()
+		done <- err
+	}()
+	err := f.fetch(ctx, j)
+	return errors.Join(<-done, err)
 }
 
 // A writer packs what the phone sends into buffers of the pool and hands them to the job's reader. It holds the last one

@@ -3,6 +3,7 @@ package mtp
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -139,5 +140,19 @@ func (s *session) sendInfo(ctx context.Context, storage, parent uint32, info []b
 // sendData sends the announced file.
 func (s *session) sendData(ctx context.Context, size int64, r io.Reader) error {
 	_, err := s.do(ctx, request{op: opSendObject, first: s.t.Stored, send: r, size: size})
+	return err
+}
+
+// remove takes back what was sent, even when the run was told to stop.
+func (s *session) remove(ctx context.Context, handle uint32) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*s.t.Stored) // time for a reset, too
+	defer cancel()
+	err := s.deleteObject(ctx, handle)
+	if errors.Is(err, errTimeout) { // the second attempt begins with whatever wakes the phone up
+		err = s.deleteObject(ctx, handle)
+	}
+	if errors.Is(err, InvalidObjectHandle) { // Android removes a file whose transfer was cancelled
+		return nil
+	}
 	return err
 }

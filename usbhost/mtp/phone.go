@@ -26,16 +26,23 @@ import (
 type Options struct {
 	Log      *slog.Logger   // nil: nothing is logged
 	Location *time.Location // the zone of times that the phone sends without one; nil: time.Local
+	// Probe lets the driver put a small file on the phone for a moment, twice a plug-in, to learn its time zone where its clock
+	// does not tell. Without, and where that fails, times are taken to be in Location.
+	Probe    bool
+	Sampling Sampling
 	Timeouts Timeouts
 }
 
 // Phone is one attached phone. It satisfies usbhost.Phone; its methods are called by one goroutine at a time, except
 // Gone and Close.
 type Phone struct {
-	dev   usbhost.Interface
-	s     *session
-	local *time.Location
-	id    usbhost.ID
+	dev       usbhost.Interface
+	s         *session
+	local     *time.Location
+	zoneKnown bool // local is the phone's, not only taken to be
+	probe     bool
+	sampling  Sampling
+	id        usbhost.ID
 
 	ctx     context.Context // of the goroutines below and, through bind, of every operation: ends with Close
 	cancel  context.CancelFunc
@@ -74,7 +81,7 @@ func Open(ctx context.Context, dev usbhost.Interface, o Options) (*Phone, error)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("mtp: open: %w", err), dev.Pipe.Close())
 	}
-	p := &Phone{dev: dev, s: s, local: o.Location, gone: make(chan struct{}), woken: make(chan struct{}, 1), busy: make(chan struct{}, 1)}
+	p := &Phone{dev: dev, s: s, local: o.Location, probe: o.Probe, sampling: o.Sampling, gone: make(chan struct{}), woken: make(chan struct{}, 1), busy: make(chan struct{}, 1)}
 	p.id = usbhost.NewID("mtp", cmp.Or(dev.Serial, s.info.serial, dev.Place()))
 	p.ctx, p.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	p.wait.Go(p.watchGone)

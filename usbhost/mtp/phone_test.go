@@ -32,6 +32,7 @@ type rig struct {
 	store  *vphone.Storage
 	driver *mtp.Phone
 	pipe   *steps // that the driver talks through
+	opts   mtp.Options
 }
 
 // steps counts the bulk transfers of a pipe and does something before one of them.
@@ -61,7 +62,7 @@ func (s *steps) step() {
 // plug makes a phone of one storage, filled by fill, and opens it.
 func plug(t testing.TB, cfg vmtp.Config, fill func(s *vphone.Storage)) *rig {
 	t.Helper()
-	r := &rig{}
+	r := &rig{opts: mtp.Options{Location: zone}}
 	if cfg.Storages == nil {
 		cfg.Storages = []*vphone.Storage{vphone.NewStorage("Internal shared storage", 64*gib, nil)}
 	}
@@ -97,7 +98,7 @@ func (r *rig) replug(t testing.TB) {
 	dev := r.Phone.Plug()
 	r.pipe = &steps{Pipe: dev.Pipe, at: -1, do: r.Phone.Unplug}
 	dev.Pipe = r.pipe
-	d, err := mtp.Open(t.Context(), dev, mtp.Options{Location: zone})
+	d, err := mtp.Open(t.Context(), dev, r.opts)
 	if err != nil {
 		t.Fatal(err)
 	}

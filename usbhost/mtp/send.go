@@ -134,7 +134,7 @@ func (r *restore) send(ctx context.Context, l *place, path, elem string, f fs.Fi
 	if err == nil || errors.Is(err, usbhost.ErrUnplugged) {
 		return handle, err
 	}
-	if gone := r.remove(ctx, handle); gone != nil {
+	if gone := r.p.s.remove(ctx, handle); gone != nil {
 		r.tally.Remark(path, "half of it may be left on the phone: "+reason(gone), false)
 	}
 	return 0, err
@@ -145,20 +145,6 @@ func (r *restore) sendData(ctx context.Context, size int64, src io.Reader) error
 	ahead := readAhead(r.fetch.pool, src, size)
 	defer ahead.close()
 	return r.p.s.sendData(ctx, size, ahead)
-}
-
-// remove takes back what was sent, even when the run was told to stop.
-func (r *restore) remove(ctx context.Context, handle uint32) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*r.p.s.t.Stored) // time for a reset, too
-	defer cancel()
-	err := r.p.s.deleteObject(ctx, handle)
-	if errors.Is(err, errTimeout) { // the second attempt begins with whatever wakes the phone up
-		err = r.p.s.deleteObject(ctx, handle)
-	}
-	if errors.Is(err, InvalidObjectHandle) { // Android removes a file whose transfer was cancelled
-		return nil
-	}
-	return err
 }
 
 // check reads a file back from the phone.
@@ -175,22 +161,7 @@ func (r *restore) check(ctx context.Context, handle uint32, size int64, want has
 
 // readBack reads a whole file from the phone into w, hashing one window while the phone sends the next.
 func (r *restore) readBack(ctx context.Context, handle uint32, size int64, w io.Writer) error {
-	o := &object{handle: handle, size: size, mtime: unknownTime}
-	r.tally.Moved(size)
-	j := newJob(o, "", false, usbhost.NewTally(nil).Start("", size)) // read back is not restored once more
-	f := r.fetch
-	done := make(chan error, 1)
-	go func() {
-		back := &reader{f: f, j: j}
-		_, err := io.Copy(w, back)
-		if err == nil {
-			err = back.fault()
-		}
-		back.close()
-		done <- err
-	}()
-	err := f.fetch(ctx, j)
-	return errors.Join(<-done, err)
+	return r.fetch.readAll(ctx, handle, size, w)
 }
 
 // caseSensitive finds out, once a storage and only when it matters, whether names that differ only in case are two names: it
@@ -209,7 +180,7 @@ func (r *restore) probeCase(ctx context.Context, storage uint32) bool {
 	var handles []uint32
 	defer func() {
 		for _, h := range handles {
-			if err := r.remove(ctx, h); err != nil {
+			if err := r.p.s.remove(ctx, h); err != nil {
 				r.tally.Remark("phonebackupbox-probe.tmp", "a small file was left in the phone's storage: "+reason(err), false)
 			}
 		}
