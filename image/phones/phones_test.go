@@ -88,14 +88,20 @@ func start(t *testing.T, c vm.Config, files map[string]string) *lab {
 // build makes a static program with libusb for the machine's processor.
 func build(t *testing.T, pkg string) string {
 	t.Helper()
+	return compile(t, "usb-"+filepath.Base(pkg), pkg, "build", "-tags", "libusb,netgo,osusergo")
+}
+
+// compile has the go command make a program for the machine, by its subcommand and what that wants to know.
+func compile(t *testing.T, name, pkg string, args ...string) string {
+	t.Helper()
 	root, err := filepath.Abs(filepath.Join("..", ".."))
 	if err != nil {
 		t.Fatal(err)
 	}
 	command(t, root, nil, "image/libusb/build", "arm64")
-	out := filepath.Join(root, ".cache", "vm", "usb-"+filepath.Base(pkg)) // stays: building takes longer than booting
-	command(t, root, []string{"CGO_ENABLED=1", "GOOS=linux", "GOARCH=arm64", "CC=aarch64-linux-gnu-gcc", "PKG_CONFIG_LIBDIR=" + filepath.Join(root, ".cache", "libusb", "arm64")},
-		"go", "build", "-trimpath", "-tags", "libusb,netgo,osusergo", "-ldflags", `-s -w -linkmode external -extldflags "-static"`, "-o", out, pkg)
+	out := filepath.Join(root, ".cache", "vm", name) // stays: building takes longer than booting
+	args = append(args, "-trimpath", "-ldflags", `-s -w -linkmode external -extldflags "-static"`, "-o", out, pkg)
+	command(t, root, []string{"CGO_ENABLED=1", "GOOS=linux", "GOARCH=arm64", "CC=aarch64-linux-gnu-gcc", "PKG_CONFIG_LIBDIR=" + filepath.Join(root, ".cache", "libusb", "arm64")}, "go", args...)
 	return out
 }
 

@@ -99,6 +99,9 @@ func (p *ports) pull(args []string) error {
 			say("FILE %x %d %d %s", n.Sum, n.Size, n.ModTime.Unix(), name)
 		}
 	}
+	for _, problem := range report.Problems {
+		say("PROBLEM %s: %s", problem.Name, problem.Reason)
+	}
 	say("REPORT listed=%d stored=%d problems=%d moved=%d in %d ms", report.Listed, report.Stored, len(report.Problems), report.Moved, time.Since(from).Milliseconds())
 	return nil
 }
