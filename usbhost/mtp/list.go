@@ -56,7 +56,37 @@ func (s *session) listAll(ctx context.Context, x *index) error {
 	if len(x.objects) == 0 {
 		return s.reallyEmpty(ctx, x)
 	}
-	return s.fillHoles(ctx, x)
+	if err := s.fillHoles(ctx, x); err != nil {
+		return err
+	}
+	return s.reallyFlat(ctx, x)
+}
+
+// reallyFlat asks a phone that lists nothing in any folder a second way: one that takes the roots for everything would lose us
+// all that is below.
+func (s *session) reallyFlat(ctx context.Context, x *index) error {
+	for i := range x.objects {
+		if o := &x.objects[i]; !o.dead && !x.isRoot(o) {
+			return nil
+		}
+	}
+	const enough = 32 // folders; a new phone has about ten, all empty
+	asked := 0
+	for i := range x.objects {
+		o := &x.objects[i]
+		if o.dead || !o.isFolder() || asked == enough {
+			continue
+		}
+		asked++
+		in, err := s.handles(ctx, o.storage, o.handle)
+		if err != nil && fatal(ctx, err) {
+			return err
+		}
+		if len(in) > 0 {
+			return fmt.Errorf("listing at once: %w: nothing lies in any folder, yet folder %#x holds %d objects", errMalformed, o.handle, len(in))
+		}
+	}
+	return nil
 }
 
 // reallyEmpty asks a phone that lists nothing a second way: "nothing" removes everything from the snapshot.
@@ -236,7 +266,7 @@ func (w *walk) folder(ctx context.Context, f folder) error {
 	return err
 }
 
-// properties lists a folder in as many transactions as there are properties.
+// properties lists a folder in as many transactions as there are properties, and one more if nothing is in it.
 func (w *walk) properties(ctx context.Context, f folder) error {
 	before := len(w.x.objects)
 	for _, prop := range listed {
@@ -249,7 +279,16 @@ func (w *walk) properties(ctx context.Context, f folder) error {
 			return fmt.Errorf("property %#04x: %w", prop, err)
 		}
 	}
-	return w.holes(ctx, before)
+	if len(w.x.objects) > before {
+		return w.holes(ctx, before)
+	}
+	// umtp-responder tells of the folder alone, whatever the depth: that would be an empty folder.
+	in, err := w.s.handles(ctx, f.storage, f.handle)
+	if err == nil && len(in) > 0 {
+		w.bulk = false
+		err = fmt.Errorf("%w: nothing in it, yet %d objects", errMalformed, len(in))
+	}
+	return err
 }
 
 // holes asks for objects that came while a folder was listed property by property, and so are not in all of the lists.

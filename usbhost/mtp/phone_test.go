@@ -246,11 +246,13 @@ func TestBackupHoldsEverySizeNameAndTimeWhateverThePhoneIs(t *testing.T) {
 		"response instead zlp": {ResponseInsteadZLP: true},
 		"header alone":         {HeaderAlone: true},
 		"strict":               {Strict: true},
-		"header alone, no zlp": {HeaderAlone: true, ResponseInsteadZLP: true, NoBulkList: true},
-		"sony":                 vmtp.Sony(),
-		"huawei":               vmtp.Huawei(),
-		"camera":               vmtp.Camera(),
-		"old and everything":   {NoPartial64: true, NoBulkList: true, RootZeroInvalid: true, HangOnFullPacket: true, Strict: true},
+		"umtp-responder":       {InfoNeedsSession: true, IgnoresDepth: true, Strict: true},
+		"lists its roots at once, and calls it all": {ListsRootsOnly: true},
+		"header alone, no zlp":                      {HeaderAlone: true, ResponseInsteadZLP: true, NoBulkList: true},
+		"sony":                                      vmtp.Sony(),
+		"huawei":                                    vmtp.Huawei(),
+		"camera":                                    vmtp.Camera(),
+		"old and everything":                        {NoPartial64: true, NoBulkList: true, RootZeroInvalid: true, HangOnFullPacket: true, Strict: true},
 	} {
 		for _, packet := range []int{64, 512, 1024} {
 			if packet != 512 && name != "aosp" && name != "response instead zlp" && name != "header alone" {

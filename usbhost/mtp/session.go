@@ -94,6 +94,11 @@ func (s *session) do(ctx context.Context, r request) (answer, error) {
 		switch Code(a.code) {
 		case SessionNotOpen:
 			s.open = false
+			if r.op == opGetDeviceInfo { // umtp-responder wants a session for it, though the specification does not
+				if err := s.reopen(ctx); err != nil {
+					return answer{}, err
+				}
+			}
 		case DeviceBusy:
 			if err := pause(ctx, time.Duration(try)*500*time.Millisecond); err != nil {
 				return answer{}, err
@@ -114,7 +119,7 @@ func (s *session) once(ctx context.Context, r request) (a answer, got int64, str
 	if x.first == 0 {
 		x.first = s.t.Answer
 	}
-	if r.op != opOpenSession && r.op != opGetDeviceInfo { // those are transaction 0
+	if r.op != opOpenSession && (s.open || r.op != opGetDeviceInfo) { // without a session it is transaction 0
 		if s.transaction++; s.transaction == sizeUnknown {
 			s.transaction = 1
 		}

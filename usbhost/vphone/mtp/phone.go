@@ -27,6 +27,8 @@ type Quirks struct {
 	NoPartial          bool          // lacks 101B too
 	NoBulkList         bool          // lacks 9805
 	PerFolderOnly      bool          // 9805 only at depth 0 and 1 of one object
+	IgnoresDepth       bool          // 9805 tells of the one object asked for, at any depth, as umtp-responder does
+	ListsRootsOnly     bool          // 9805 of all objects tells of those in the roots
 	RootZeroInvalid    bool          // a listing of handle 0 is InvalidObjectHandle
 	HangOnFullPacket   bool          // falls silent after a partial read whose last packet is full, until Reset or replug
 	Wedge              bool          // falls silent when a transaction is cancelled in its data phase, until Reset or replug
@@ -40,6 +42,7 @@ type Quirks struct {
 	DropAfter          time.Duration // leaves the bus so long after it was plugged in, and shows no storage when it comes back
 	Strict             bool          // wants a session for every operation and transaction IDs that count up (PTP, section 9.3)
 	SameHandles        bool          // numbers its objects from 1 after each plugging in, as AOSP does; see handleStride
+	InfoNeedsSession   bool          // answers GetDeviceInfo only in a session, as umtp-responder does
 	IgnoredOpens       int           // OpenSession requests left unanswered after each plugging in
 	FirstByte          time.Duration // before every data phase
 }

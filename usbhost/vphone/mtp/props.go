@@ -210,8 +210,15 @@ func (s *server) propListItems(c command) ([]item, uint16) {
 		}
 		return nil, respGroupUnsupported
 	}
+	if q.IgnoresDepth {
+		if depth = 0; handle == all || handle == 0 {
+			return nil, respInvalidObjectHandle
+		}
+	}
 	if depth == all && (handle == 0 || handle == all) && !q.PerFolderOnly {
-		handle, depth = all, 0
+		if handle, depth = all, 0; q.ListsRootsOnly {
+			handle = 0
+		}
 	}
 	if depth > 1 || handle == all && q.PerFolderOnly {
 		return nil, respDepthUnsupported

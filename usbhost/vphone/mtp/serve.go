@@ -94,7 +94,7 @@ func (s *server) answer(c command) (response, error) {
 	if !s.phone.supports(c.code) {
 		return respond(respOperationNotSupported)
 	}
-	if needsSession(c.code) && !s.open() {
+	if (needsSession(c.code) || c.code == OpGetDeviceInfo && s.phone.cfg.Quirks.InfoNeedsSession) && !s.open() {
 		return respond(respSessionNotOpen)
 	}
 	if len(c.params) < needed(c.code) {
