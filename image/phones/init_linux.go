@@ -21,15 +21,19 @@ type guest struct{ ports }
 // "vm: ", the last one with "vm: DONE" or "vm: FAILED".
 func (g *guest) commands() map[string]func(args []string) error {
 	return map[string]func([]string) error{
-		"run":   run,      // PROGRAM ARG…: what it prints comes as it is
-		"sum":   sum,      // DIR: FILE lines of all that is below
-		"write": write,    // PATH TEXT…: into a file, of the kernel say; %20 in the path is a space
-		"mkdir": mkdir,    // PATH
-		"link":  link,     // PATH: what a symbolic link names
-		"wait":  wait,     // VENDOR: until the kernel has found its device; INTERFACE tells where in sysfs
-		"bus":   g.listen, // from now on ARRIVED and GONE lines tell of phones
-		"pull":  g.pull,   // ID: back the phone up into memory; FILE lines of what it had
-		"free":  g.free,   // ID: let go of the phone, so that another program can have it
+		"run":    run,      // PROGRAM ARG…: what it prints comes as it is
+		"sum":    sum,      // DIR: FILE lines of all that is below
+		"write":  write,    // PATH TEXT…: into a file, of the kernel say; %20 in the path is a space
+		"mkdir":  mkdir,    // PATH
+		"link":   link,     // PATH: what a symbolic link names
+		"wait":   wait,     // VENDOR: until the kernel has found its device; INTERFACE tells where in sysfs
+		"age":    age,      // DIR: every file below gets a time of its own
+		"empty":  empty,    // DIR: removes all that is in it
+		"load":   load,     // MODULE…: into the kernel
+		"gadget": gadget,   // PROGRAM: the machine is a phone to itself, which the program answers for
+		"bus":    g.listen, // from now on ARRIVED and GONE lines tell of phones
+		"pull":   g.pull,   // ID: back the phone up into memory; FILE lines of what it had
+		"free":   g.free,   // ID: let go of the phone, so that another program can have it
 	}
 }
 
