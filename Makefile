@@ -140,6 +140,7 @@ soak: $(STOCK) ## for a long night: 20,000 lives of a vault, power cuts in every
 	CGO_ENABLED=0 go test -timeout=3h ./cmd/boxd -run StockResticFindsNothing -stock-seeds 200
 	CGO_ENABLED=0 go test -timeout=3h ./storage/array -run PowerFailsInUpheavals -seeds 100
 	CGO_ENABLED=0 go test -timeout=3h ./storage/vault -seeds 100 -stock-all
+	CGO_ENABLED=0 go test -timeout=3h ./usbhost/mtp -run 'UnpluggedAtAnyByte|HostilePhones' -cuts 10000 -hostiles 100000
 	CGO_ENABLED=0 go test ./cmd/boxd -run TestWear -wear-nights 230
 	$(MAKE) scale
 	CGO_ENABLED=1 go test -race -count=10 -timeout=3h ./...

@@ -30,7 +30,7 @@ func (p *Phone) Backup(ctx context.Context, into usbhost.Tree, watch usbhost.Wat
 }
 
 func (p *Phone) backup(ctx context.Context, into usbhost.Tree, tally *usbhost.Tally) error {
-	dirs, _, err := p.listing(ctx, tally)
+	dirs, storages, err := p.listing(ctx, tally)
 	if err != nil {
 		return err
 	}
@@ -56,7 +56,10 @@ func (p *Phone) backup(ctx context.Context, into usbhost.Tree, tally *usbhost.Ta
 		return err
 	}
 	f := newFetcher(p.s, p.local)
-	f.back = b.back
+	f.back, f.most = b.back, 0
+	for _, s := range storages { // no file is larger than what it lies on
+		f.most = max(f.most, addSize(0, s.total))
+	}
 	if err := b.copy(ctx, f, todo); err != nil {
 		return err
 	}

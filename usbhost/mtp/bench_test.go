@@ -57,7 +57,7 @@ func BenchmarkPipe(b *testing.B) {
 	}{"40MBps": {40_000_000, 100_000_000}, "unlimited": {0, 1 << 30}} {
 		b.Run(name, func(b *testing.B) {
 			r := plug(b, vmtp.Config{Wire: vphone.Wire{Rate: wire.rate}}, func(s *vphone.Storage) { put(b, s, "f", june, pattern(1, wire.size)) })
-			raw := newRaw(b, wire.rate, wire.size)
+			raw := newRaw(b, vmtp.Config{Wire: vphone.Wire{Rate: wire.rate}}, wire.size)
 			var driver, peer time.Duration
 			for b.Loop() {
 				began := time.Now()
@@ -81,8 +81,9 @@ type rawPipe struct {
 	handle [4]byte
 }
 
-func newRaw(b *testing.B, rate, size int64) *rawPipe {
-	p := vmtp.NewPhone(vmtp.Config{Storages: []*vphone.Storage{storage("S")}, Wire: vphone.Wire{Rate: rate}})
+func newRaw(b testing.TB, cfg vmtp.Config, size int64) *rawPipe {
+	cfg.Storages = []*vphone.Storage{storage("S")}
+	p := vmtp.NewPhone(cfg)
 	put(b, p.Storages()[0], "f", june, pattern(1, size))
 	r := &rawPipe{dev: p.Plug(), buf: make([]byte, 1<<20)}
 	b.Cleanup(p.Unplug)
@@ -95,7 +96,7 @@ func newRaw(b *testing.B, rate, size int64) *rawPipe {
 	return r
 }
 
-func (r *rawPipe) get(b *testing.B, size int64) {
+func (r *rawPipe) get(b testing.TB, size int64) {
 	r.ask(b, 0x09, 2, r.handle[:]...) // GetObject
 	for n := int64(0); n < 12+size; {
 		n += int64(r.take(b))
@@ -103,14 +104,14 @@ func (r *rawPipe) get(b *testing.B, size int64) {
 	r.take(b)
 }
 
-func (r *rawPipe) ask(b *testing.B, op, id byte, params ...byte) {
+func (r *rawPipe) ask(b testing.TB, op, id byte, params ...byte) {
 	cmd := append([]byte{byte(12 + len(params)), 0, 0, 0, 1, 0, op, 0x10, id, 0, 0, 0}, params...)
 	if _, err := r.dev.Pipe.Write(b.Context(), cmd); err != nil {
 		b.Fatal(err)
 	}
 }
 
-func (r *rawPipe) take(b *testing.B) int {
+func (r *rawPipe) take(b testing.TB) int {
 	n, err := r.dev.Pipe.Read(b.Context(), r.buf)
 	if err != nil {
 		b.Fatal(err)

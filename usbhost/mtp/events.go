@@ -5,9 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"phonebackupbox/usbhost"
 )
+
+// listWithin is the longest that a listing may take. QEMU's responder, the slowest we know, names ten objects a second.
+const listWithin = 6 * time.Hour
 
 // changes collects what the phone tells of its objects while it is being listed.
 type changes struct {
@@ -85,9 +89,15 @@ func (p *Phone) Woken() <-chan struct{} { return p.woken }
 func (p *Phone) listWatched(ctx context.Context, x *index) error {
 	const lists, rounds = 2, 3
 	defer p.changes.watch(false)
+	whole := ctx
+	ctx, cancel := context.WithTimeout(ctx, listWithin)
+	defer cancel()
 	for try := 1; ; try++ {
 		p.changes.watch(true)
 		if err := p.s.list(ctx, x); err != nil {
+			if errors.Is(err, context.DeadlineExceeded) && whole.Err() == nil {
+				err = fmt.Errorf("not listed within %v: %w", listWithin, errWedged)
+			}
 			return err
 		}
 		for range rounds {

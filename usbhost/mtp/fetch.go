@@ -55,13 +55,14 @@ type fetcher struct {
 	local  *time.Location
 	pool   chan []byte
 	window int           // buffers
+	most   int64         // bytes that a file can have
 	back   time.Duration // what the times of listed files were put back by
 
 	failures, timeouts int // of files in a row
 }
 
 func newFetcher(s *session, local *time.Location) *fetcher {
-	f := &fetcher{s: s, local: local, pool: make(chan []byte, poolSize), window: 1}
+	f := &fetcher{s: s, local: local, pool: make(chan []byte, poolSize), window: 1, most: 1 << 60}
 	for range poolSize {
 		f.pool <- make([]byte, bufSize)
 	}
@@ -156,13 +157,17 @@ func (f *fetcher) whole(ctx context.Context, w *writer) error {
 	if err := w.reserve(ctx, min(size, f.small())); err != nil {
 		return err
 	}
+	most := size
+	if size < 0 {
+		most = f.most
+	}
 	_, err := f.s.do(ctx, request{
 		op: opGetObject, params: []uint32{w.j.file.handle},
 		read: func(ctx context.Context, x *exchange) error {
 			if size >= 0 {
 				x.expect(size)
 			}
-			return w.take(ctx, x, size)
+			return w.take(ctx, x, most)
 		},
 	})
 	return err
@@ -286,7 +291,7 @@ func (f *fetcher) buffer(ctx context.Context) ([]byte, error) {
 	}
 }
 
-// take reads a data phase of at most limit bytes; limit < 0 means all there are.
+// take reads a data phase of at most limit bytes.
 func (w *writer) take(ctx context.Context, x *exchange, limit int64) error {
 	w.flush()
 	for got := int64(0); ; {
@@ -306,7 +311,7 @@ func (w *writer) take(ctx context.Context, x *exchange, limit int64) error {
 			return err
 		}
 		got += int64(len(data))
-		if limit >= 0 && got > limit {
+		if got > limit {
 			return fmt.Errorf("%w: it is longer than listed", usbhost.ErrChanged)
 		}
 		w.total += int64(len(data))

@@ -65,6 +65,7 @@ type index struct {
 	broken   map[uint32]string // folder's handle → why not all in it could be listed
 	cut      map[uint32]string // the same for a storage's root, by storage ID
 	remarks  []remark          // what else the report must tell
+	over     bool              // there were more than maxObjects
 }
 
 func newIndex(storages []storageInfo, local *time.Location) *index {
@@ -88,6 +89,10 @@ func (x *index) object(handle uint32) *object {
 // set enters one property.
 func (x *index) set(p property) {
 	if p.handle == handleNone || p.handle == handleAll {
+		return
+	}
+	if _, known := x.at[p.handle]; !known && len(x.objects) >= maxObjects {
+		x.over = true
 		return
 	}
 	o := x.object(p.handle)
@@ -128,7 +133,7 @@ func (x *index) reset() {
 	clear(x.at)
 	clear(x.broken)
 	clear(x.cut)
-	x.remarks = nil
+	x.remarks, x.over = nil, false
 }
 
 // isRoot reports whether the object lies in its storage's root. Android says 0 there, others FFFFFFFF or the storage's ID.

@@ -16,6 +16,13 @@ const (
 	maxDrain = 64 << 20 // bytes of data beyond what was asked for
 )
 
+// A phone that sends a packet now and then keeps every deadline of a transfer and never ends. A data phase may take as long
+// as its bytes do at the slowest speed, in bytes per second, and a few pauses; USB 1.1 has 800,000.
+const (
+	slowest = 16 << 10
+	trickle = 4 // pauses as long as the deadline of a transfer
+)
+
 // scratchSize is the buffer for commands, answers and datasets, in bytes; a multiple of every packet size.
 const scratchSize = 64 << 10
 
@@ -40,14 +47,15 @@ type exchange struct {
 	first       time.Duration // until the first byte comes back
 	idle        time.Duration // between transfers after that
 
-	began    bool  // the data container's header has come
-	left     int64 // bytes of data still to come; -1: until a short packet
-	got      int64 // bytes of data received
-	ended    bool  // all data have come
-	stale    int   // containers of other transactions that came first
-	strange  bool  // data were among them
-	zeros    int   // zero-length packets in a row
-	raw      int   // bytes of the last transfer
+	began    bool          // the data container's header has come
+	left     int64         // bytes of data still to come; -1: until a short packet
+	got      int64         // bytes of data received
+	ended    bool          // all data have come
+	stale    int           // containers of other transactions that came first
+	strange  bool          // data were among them
+	zeros    int           // zero-length packets in a row
+	raw      int           // bytes of the last transfer
+	waited   time.Duration // for transfers of the data phase
 	answered bool
 	answer   answer
 	err      error // sticky: the transaction is over without a response
@@ -129,9 +137,13 @@ func (x *exchange) transfer(ctx context.Context, buf []byte) (data []byte, err e
 	case x.left >= 0:
 		ask = min(ask, x.l.whole(x.left))
 	}
+	began := time.Now()
 	n, err := x.l.read(ctx, wait, buf[:ask])
 	if err != nil {
 		return nil, err
+	}
+	if x.waited += time.Since(began); x.waited > x.first+trickle*x.idle+time.Duration(x.got/slowest)*time.Second {
+		return nil, fmt.Errorf("%d bytes in %v: %w", x.got, x.waited.Round(time.Second), errTimeout)
 	}
 	if n == 0 {
 		return nil, x.zero()

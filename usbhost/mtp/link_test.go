@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"io"
 	"log/slog"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"phonebackupbox/usbhost"
 )
@@ -117,6 +120,40 @@ func FuzzTransaction(f *testing.F) {
 		}})
 		if n > len(a)+len(b)+len(c) || err == nil && s.transaction < 7 {
 			t.Errorf("%d bytes of data, %v", n, err)
+		}
+	})
+}
+
+// drip is a phone that promises a gigabyte and sends a packet just before each deadline.
+type drip struct {
+	script
+	began bool
+}
+
+func (d *drip) Read(ctx context.Context, p []byte) (int, error) {
+	t := time.NewTimer(14 * time.Second)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+	if !d.began {
+		d.began = true
+		return copy(p, header{1 << 30, typeData, uint16(opGetObject), 7}.append(nil)), nil
+	}
+	return copy(p, make([]byte, 512)), nil
+}
+
+// TestAPhoneThatDripsTimesOut although it keeps the deadline of each transfer.
+func TestAPhoneThatDripsTimesOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := scripted()
+		s.link.pipe = &drip{}
+		began := time.Now()
+		_, err := s.do(t.Context(), request{op: opGetObject})
+		if took := time.Since(began); !errors.Is(err, errTimeout) || took > 5*time.Minute {
+			t.Errorf("after %v: %v", took, err)
 		}
 	})
 }

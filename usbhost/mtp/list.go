@@ -17,6 +17,9 @@ var listed = []uint32{propParent, propFileName, propSize, propDateModified, prop
 // was none.
 const maxHoles = 1000
 
+// errTooMany: no phone holds so many objects as this one says, and no box has the memory for them.
+var errTooMany = fmt.Errorf("%w: more than %d objects", errMalformed, maxObjects)
+
 // maxDepth bounds how deep folders may lie in one another.
 const maxDepth = 512
 
@@ -48,6 +51,9 @@ func (s *session) listAll(ctx context.Context, x *index) error {
 		if i == 0 && errors.Is(err, InvalidObjectHandle) {
 			all = handleNone // the specification's way to say it (MTP 1.1, E.2.1)
 			err = s.props(ctx, all, prop, handleAll, x.set)
+		}
+		if err == nil && x.over {
+			err = errTooMany
 		}
 		if err != nil {
 			return fmt.Errorf("property %#04x of all objects: %w", prop, err)
@@ -161,6 +167,7 @@ type walk struct {
 	x     *index
 	bulk  bool            // folders may be listed by GetObjectPropList
 	seen  map[uint32]bool // folders met, lest a loop has no end
+	mute  int             // operations in a row that timed out
 	queue []folder
 }
 
@@ -221,7 +228,7 @@ func (w *walk) drain(ctx context.Context) error {
 	for len(w.queue) > 0 {
 		f := w.queue[0]
 		w.queue = w.queue[1:]
-		err := w.folder(ctx, f)
+		err := w.judge(w.folder(ctx, f))
 		if fatal(ctx, err) {
 			return err
 		}
@@ -230,6 +237,18 @@ func (w *walk) drain(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// judge takes a phone on which one operation after the other times out for wedged: a hundred thousand of them have no end.
+func (w *walk) judge(err error) error {
+	if !errors.Is(err, errTimeout) {
+		w.mute = 0
+		return err
+	}
+	if w.mute++; w.mute > maxTimeouts {
+		return fmt.Errorf("mtp: %w: %w", errWedged, err)
+	}
+	return err
 }
 
 // fail remembers that not all of a folder was listed.
@@ -246,6 +265,9 @@ func (w *walk) fail(f folder, err error) {
 func (w *walk) folder(ctx context.Context, f folder) error {
 	if f.depth > maxDepth {
 		return fmt.Errorf("%w: folders more than %d deep", errMalformed, maxDepth)
+	}
+	if len(w.x.objects) >= maxObjects {
+		return errTooMany
 	}
 	before := len(w.x.objects)
 	if w.bulk && f.handle != handleAll {
@@ -316,7 +338,10 @@ func (w *walk) oneByOne(ctx context.Context, f folder) error {
 		if i, known := w.x.at[h]; known && w.x.objects[i].complete() {
 			continue
 		}
-		err := w.s.describe(ctx, w.x, h)
+		if len(w.x.objects) >= maxObjects {
+			return errTooMany
+		}
+		err := w.judge(w.s.describe(ctx, w.x, h))
 		if fatal(ctx, err) {
 			return err
 		}

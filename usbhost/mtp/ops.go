@@ -12,8 +12,8 @@ import (
 // Limits of datasets, in bytes, and of what a phone may hold.
 const (
 	maxDataset = 64 << 10
-	maxHandles = 16 << 20
-	maxObjects = 4 << 20
+	maxHandles = 4 << 20
+	maxObjects = 1 << 20 // as many as fit into memory; what is beyond them counts as not listed
 )
 
 // getDeviceInfo needs no session (MTP 1.1, D.2.1).

@@ -203,8 +203,11 @@ func (t *Tree) Open(name string) (fs.File, error) {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
 	}
 	f := &TreeFile{info: n.info(name), Reader: bytes.NewReader(n.Data)}
+	if !n.Dir {
+		return f, nil
+	}
 	for p, c := range t.Nodes {
-		if n.Dir && p != "." && parent(p) == name {
+		if p != "." && parent(p) == name {
 			f.entries = append(f.entries, fs.FileInfoToDirEntry(c.info(p)))
 		}
 	}
