@@ -27,6 +27,9 @@ func (g *guest) commands() map[string]func(args []string) error {
 		"mkdir":  mkdir,    // PATH
 		"link":   link,     // PATH: what a symbolic link names
 		"wait":   wait,     // VENDOR: until the kernel has found its device; INTERFACE tells where in sysfs
+		"gone":   gone,     // VENDOR: until the kernel has none any more
+		"quiet":  quiet,    // PROGRAM ARG…: run, but what it prints is thrown away: the console is slow
+		"walk":   walk,     // DIR: look at all that is below, as a file manager does
 		"age":    age,      // DIR: every file below gets a time of its own
 		"empty":  empty,    // DIR: removes all that is in it
 		"load":   load,     // MODULE…: into the kernel
@@ -111,9 +114,11 @@ func run(args []string) error {
 	}
 	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = nil, os.Stdout, plain{}
-	cmd.Env = append(os.Environ(), "HOME=/tmp", "PATH=/", "LANG=C.UTF-8")
+	cmd.Env = environment()
 	return cmd.Run()
 }
+
+func environment() []string { return append(os.Environ(), "HOME=/tmp", "PATH=/", "LANG=C.UTF-8") }
 
 // plain keeps a program from seeing a terminal in its standard error, where it would draw its progress.
 type plain struct{}

@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -89,10 +90,9 @@ func regular(path string) bool {
 
 // cable is one of the machine's ports, for a simulated phone.
 type cable struct {
-	l    *lab
-	path string
-	pull context.CancelFunc // pulls the phone out that is plugged in
-	out  chan error         // how that went
+	l      *lab
+	path   string
+	unplug func() // pulls the phone out that is plugged in
 }
 
 // cable makes a port.
@@ -119,18 +119,17 @@ func (c *cable) plug(phone *mtp.Phone) {
 		c.l.Fatal(err)
 	}
 	ctx, pull := context.WithCancel(c.l.Context())
-	c.pull, c.out = pull, make(chan error, 1)
-	out := c.out
+	out := make(chan error, 1)
 	go func() {
 		out <- redir.Serve(ctx, conn, func() *vphone.Attachment { phone.Plug(); return phone.Attachment() })
 	}()
-	c.l.Cleanup(func() {
+	c.unplug = sync.OnceFunc(func() {
 		pull()
 		if err := <-out; err != nil {
 			c.l.Error(err)
 		}
-		out <- nil // for unplug, or for who asks again
 	})
+	c.l.Cleanup(c.unplug)
 }
 
 // simulated fills a storage: with files that end with packets and with the reads that libmtp does, and that do not.

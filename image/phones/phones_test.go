@@ -43,7 +43,7 @@ func boot(t *testing.T, args string) *lab {
 	return start(t, vm.Config{Kernel: kernel, Args: args}, map[string]string{"boxd": build(t, "./cmd/boxd")})
 }
 
-// need skips a test that nobody asked for, or that cannot be.
+// need skips a test that nobody asked for: asked for by -vm, nothing may be missing.
 func need(t *testing.T) {
 	t.Helper()
 	if !*inVM {
@@ -51,7 +51,7 @@ func need(t *testing.T) {
 	}
 	for program, pkg := range map[string]string{vm.Program: "qemu-system-arm", "aarch64-linux-gnu-gcc": "gcc-aarch64-linux-gnu libc6-dev-arm64-cross", "pkg-config": "pkgconf"} {
 		if _, err := exec.LookPath(program); err != nil {
-			t.Skipf("%v (Debian: %s)", err, pkg)
+			t.Fatalf("%v (Debian: %s)", err, pkg)
 		}
 	}
 }

@@ -90,6 +90,7 @@ func (p *ports) pull(args []string) error {
 			say("MOVED %d", moved)
 		}
 	})
+	took := time.Since(from) // the lines that follow are slower than the phone
 	if err != nil {
 		say("ENDED unplugged=%v %d ms after bytes were seen last", errors.Is(err, usbhost.ErrUnplugged), time.Since(last).Milliseconds())
 		return err
@@ -102,7 +103,7 @@ func (p *ports) pull(args []string) error {
 	for _, problem := range report.Problems {
 		say("PROBLEM %s: %s", problem.Name, problem.Reason)
 	}
-	say("REPORT listed=%d stored=%d problems=%d moved=%d in %d ms", report.Listed, report.Stored, len(report.Problems), report.Moved, time.Since(from).Milliseconds())
+	say("REPORT listed=%d stored=%d problems=%d moved=%d in %d ms", report.Listed, report.Stored, len(report.Problems), report.Moved, took.Milliseconds())
 	return nil
 }
 
