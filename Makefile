@@ -26,10 +26,18 @@ CC_arm64 := $(if $(filter aarch64,$(shell uname -m)),gcc,aarch64-linux-gnu-gcc)
 # with-usb runs the go command for a processor, with libusb.
 with-usb = PKG_CONFIG_LIBDIR=$(CURDIR)/.cache/libusb/$(1) CGO_ENABLED=1 GOOS=linux GOARCH=$(1) CC=$(CC_$(1)) go
 
+ARCH ?= $(shell go env GOARCH)
+
 .PHONY: build-usb
-build-usb: ## build bin/boxd with phones over USB, static (ARCH=arm64 builds bin/arm64/boxd for a Pi); needs a C compiler and Debian's sources
-	image/libusb/build $(or $(ARCH),amd64)
-	$(call with-usb,$(or $(ARCH),amd64)) build $(STATIC) -o $(if $(ARCH),bin/$(ARCH)/boxd,bin/boxd) ./cmd/boxd
+build-usb: ## build bin/boxd with phones over USB, static (ARCH=arm64: bin/arm64/boxd for a Pi); needs a C compiler, and Debian's sources or libusb
+	@if image/libusb/build $(ARCH); then \
+		$(call with-usb,$(ARCH)) build $(STATIC) -o $(if $(filter $(shell go env GOARCH),$(ARCH)),bin/boxd,bin/$(ARCH)/boxd) ./cmd/boxd; \
+	elif [ $(ARCH) = "$$(go env GOARCH)" ] && pkg-config --exists libusb-1.0; then \
+		echo "using this machine's libusb instead: bin/boxd will run on machines that have it"; \
+		CGO_ENABLED=1 go build -trimpath -tags libusb -o bin/boxd ./cmd/boxd; \
+	else \
+		echo "build-usb: no libusb (Debian, Ubuntu: apt install libusb-1.0-0-dev pkgconf; Fedora: dnf install libusb1-devel pkgconf)" >&2; exit 1; \
+	fi
 
 # What each drive carries to be read without the box: no phones, no cloud, no web pages.
 RESCUE := linux/amd64/rescue-linux linux/arm64/rescue-linux-arm darwin/arm64/rescue-mac darwin/amd64/rescue-mac-intel windows/amd64/rescue-windows.exe

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"phonebackupbox/image/vm"
 	"phonebackupbox/usbhost/vphone"
@@ -22,23 +23,38 @@ func TestBench(t *testing.T) {
 	bench := compile(t, "libusb.test", "./usbhost/libusb", "test", "-c", "-tags", "libusb,hardware,netgo,osusergo")
 	l := start(t, vm.Config{Kernel: kernel}, map[string]string{"libusb.test": bench})
 	dir := l.folder()
-	if err := os.WriteFile(filepath.Join(dir, "big.bin"), make([]byte, 32<<20), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "big.bin"), make([]byte, bigFile), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	l.plug("phone", "QEMU0006", dir)
 	l.do("wait 46f4")
-	tests := []string{"TestCancel"}
+	l.bench("TestCancel", "QEMU0006")
 	if *everything {
-		tests = append(tests, "TestRate")
-	}
-	for _, name := range tests {
-		said := strings.Join(l.do("run /libusb.test -test.v -test.run %s$", name), "\n")
-		if !strings.Contains(said, "--- PASS: "+name) {
-			t.Errorf("%s was not run:\n%s", name, said)
+		l.bench("TestRate", "QEMU0006")
+		storage := vphone.NewStorage("Internal shared storage", 8<<30, &vphone.Spool{Memory: 64 << 20})
+		if err := storage.Put("big.bin", time.Time{}, vphone.Generated(1, bigFile)); err != nil {
+			t.Fatal(err)
 		}
-		t.Log(said)
+		l.cable().plug(mtp.NewPhone(mtp.Config{Storages: []*vphone.Storage{storage}, Wire: vphone.Wire{Rate: highSpeed}}))
+		l.do("wait 18d1")
+		l.bench("TestRate", "VPHONE0001")
 	}
 	l.off()
+}
+
+const (
+	bigFile   = 32 << 20 // bytes
+	highSpeed = 40e6     // bytes per second: what phones reach on USB 2
+)
+
+// bench runs one of the bench tests on a phone.
+func (l *lab) bench(name, serial string) {
+	l.Helper()
+	said := strings.Join(l.do("run /libusb.test -test.v -test.run %s$ -serial %s", name, serial), "\n")
+	if !strings.Contains(said, "--- PASS: "+name) {
+		l.Errorf("%s was not run:\n%s", name, said)
+	}
+	l.Log(said)
 }
 
 // A phone that halts its endpoints in the midst of a file goes on with the next one: the Pipe clears both, on the phone and in

@@ -204,12 +204,9 @@ func TestAPhoneThatOnlyChargesIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDesk(t, nil)
 		d.set(at("1-1", 2, "A", ChargeOnly))
-		time.Sleep(chargePatience / 2)
+		d.quiet(chargePatience / 2)
 		d.set(at("1-1", 3, "A", Files)) // it was only changing its mode
-		p, _ := d.accept(time.Second)
-		if info, _ := p.Info(t.Context()); info.ChargeOnly && d.claims == 0 {
-			t.Error("told of a phone that was changing its mode")
-		}
+		d.accept(time.Second)
 		d.set(at("1-1", 4, "A", ChargeOnly))
 		charging, id := d.accept(chargePatience + time.Second)
 		info, err := charging.Info(t.Context())

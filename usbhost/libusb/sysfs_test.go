@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"phonebackupbox/usbhost"
@@ -206,6 +207,8 @@ func TestWhatIsPluggedIn(t *testing.T) {
 
 func TestLinks(t *testing.T) {
 	plus := append([]byte{5, typeBOS, 0, 0, 3}, append([]byte{20, typeCapability, capSuperSpeedGen}, append(make([]byte, 17), superSpeed[5:]...)...)...)
+	slower := slices.Clone(superSpeed)
+	slower[5+7+4] = 0x07
 	for _, c := range []struct {
 		name  string
 		speed string
@@ -221,6 +224,7 @@ func TestLinks(t *testing.T) {
 		{"a USB 3 phone on a USB 2 cable", "480", 0x0210, superSpeed, usbhost.Link{Speed: 480, Best: 5000}, true},
 		{"a USB 3 phone on a USB 3 cable", "5000", 0x0320, superSpeed, usbhost.Link{Speed: 5000, Best: 5000}, false},
 		{"10 Gbit/s", "5000", 0x0320, plus, usbhost.Link{Speed: 5000, Best: 10000}, true},
+		{"a capability that names no speed above USB 2", "480", 0x0210, slower, usbhost.Link{Speed: 480, Best: 480}, false},
 		{"a broken BOS", "480", 0x0210, []byte{5, typeBOS, 9}, usbhost.Link{Speed: 480, Best: 480}, false},
 		{"unknown", "", 0x0200, nil, usbhost.Link{}, false},
 	} {
