@@ -26,6 +26,7 @@ var hostiles = flag.Int("hostiles", 300, "hostile phones to try")
 // its seed. Every transfer takes at least 1 ms.
 type hostile struct {
 	r       *rand.Rand
+	events  *rand.Rand // Event has a goroutine of its own
 	op      uint16
 	id      uint32
 	queue   [][]byte // transfers to come
@@ -93,7 +94,13 @@ func (h *hostile) Event(ctx context.Context, p []byte) (int, error) {
 	if err := h.sleep(ctx, time.Second); err != nil {
 		return 0, err
 	}
-	return copy(p, h.container(4, uint16(0x4000+h.r.IntN(16)), 0, h.bytes(h.r.IntN(24)))), nil
+	e := binary.LittleEndian.AppendUint32(nil, uint32(h.events.IntN(40)))
+	e = binary.LittleEndian.AppendUint16(e, 4)
+	e = binary.LittleEndian.AppendUint16(e, uint16(0x4000+h.events.IntN(16)))
+	for range h.events.IntN(8) {
+		e = binary.LittleEndian.AppendUint32(e, uint32(h.events.IntN(8)))
+	}
+	return copy(p, e), nil
 }
 
 func (h *hostile) Control(ctx context.Context, s usbhost.Setup, p []byte) (int, error) {
@@ -289,7 +296,7 @@ func TestHostilePhones(t *testing.T) {
 
 func hostilePhone(t *testing.T, seed uint64) (listed int) {
 	r := rand.New(rand.NewPCG(seed, 9))
-	pipe := &hostile{r: r, sane: []int{50, 90, 98, 100}[seed%4]}
+	pipe := &hostile{r: r, events: rand.New(rand.NewPCG(seed, 10)), sane: []int{50, 90, 98, 100}[seed%4]}
 	began := time.Now()
 	p, err := mtp.Open(t.Context(), usbhost.Interface{MaxPacket: 512, Serial: "H", Pipe: pipe, Gone: make(chan struct{})}, mtp.Options{Location: time.UTC, Probe: true})
 	if err != nil {
