@@ -52,6 +52,25 @@ rescue: ## build bin/rescue, the programs that every drive carries, for Linux, m
 		if [ "$$size" -gt $(RESCUE_MOST) ]; then echo "more than $(RESCUE_MOST) bytes: drives are for backups" >&2; exit 1; fi; \
 	done
 
+# Phones over USB need a C compiler and libusb's source; without, the box is built all the same, and says what it lacks.
+.PHONY: run
+run: ## the box on this Linux PC, phones over USB (ARGS="--drive DIR --drive DIR --key-file FILE", ARGS="--help")
+	@if ! { command -v gcc && command -v pkg-config; } >/dev/null && command -v apt-get >/dev/null; then \
+		echo "phones over USB need a C compiler: sudo apt-get install gcc libc6-dev pkgconf"; \
+		[ ! -t 0 ] || sudo apt-get install gcc libc6-dev pkgconf || true; \
+	fi
+	@$(MAKE) --no-print-directory build-usb || { echo "built without USB, for the reason above: only folders can be backed up" >&2; $(MAKE) --no-print-directory build; }
+	@bin/boxd run $(ARGS)
+
+UDEV := /etc/udev/rules.d/70-boxd.rules
+
+.PHONY: udev
+udev: ## let whoever sits at this computer open phones: installs a udev rule, asks for sudo
+	@echo "$(UDEV) is to say:"; sed 's/^/    /' cmd/boxd/70-boxd.rules
+	sudo install -m 644 cmd/boxd/70-boxd.rules $(UDEV)
+	sudo udevadm control --reload
+	@echo "now plug the phone in again"
+
 .PHONY: demo
 demo: build ## a whole box in one process, nothing plugged in (ARGS="--once", ARGS="--photos DIR")
 	bin/boxd demo $(ARGS)

@@ -15,6 +15,7 @@ import (
 
 	"phonebackupbox/firmware"
 	"phonebackupbox/storage/array"
+	"phonebackupbox/storage/drive"
 	"phonebackupbox/storage/plain"
 	"phonebackupbox/storage/vault"
 	"phonebackupbox/usbhost"
@@ -23,10 +24,13 @@ import (
 // bays are the places where the box's drives are plugged in, as folders. It is the box's Vault and its Drives: before
 // every job it looks which bays hold a drive of the vault now, and opens the vault anew where that has changed.
 type bays struct {
-	password string
+	password string       // "" is what a key stick in one of the bays says
 	policy   vault.Policy // which snapshots stay
 	survive  *int         // drives that may die, as the owner wishes; nil is as the vault says
 	state    string       // folder in which passes over the drives are kept; "" for nowhere
+	card     string       // the same, if the vault is to keep a copy of what makes this box this box; "" if not
+	cache    string       // folder in which what index files say is kept; "" for nowhere
+	auto     bool         // mounted drives of the vault count as plugged in, wherever they are
 	rescue   string       // folder with the programs that drives are to carry; "" for none
 	carried  []string     // drives that carry them by now; used by Refresh alone
 
@@ -63,11 +67,9 @@ func (b *bays) refresh(ctx context.Context) (*rack, error) {
 	if b.drawn {
 		return nil, fmt.Errorf("the drives were let go: %w", firmware.ErrVaultLocked)
 	}
-	var present []string
-	for _, dir := range b.slots {
-		if id, ok := vaultOf(dir); ok && (b.home == "" || id == b.home) {
-			present = append(present, dir)
-		}
+	present, err := b.present(ctx)
+	if err != nil {
+		return nil, err
 	}
 	if b.rack != nil && slices.Equal(present, b.open) {
 		return b.rack, nil
@@ -84,16 +86,18 @@ func (b *bays) refresh(ctx context.Context) (*rack, error) {
 	if len(present) == 0 {
 		return nil, fmt.Errorf("no drive of the vault is attached: %w", firmware.ErrVaultLocked)
 	}
+	keys, err := b.keys()
+	if err != nil {
+		return nil, err
+	}
 	r, err := openArray(ctx, present, writing)
 	if err != nil {
 		return nil, err
 	}
-	if r.vault, err = vault.Open(ctx, r.array, b.password, vault.Options{}); err != nil {
-		if errors.Is(err, vault.ErrWrongKey) {
-			err = fmt.Errorf("%w: %w", firmware.ErrWrongKey, err)
-		}
+	if err := b.unlock(ctx, r, keys); err != nil {
 		return nil, errors.Join(err, r.close())
 	}
+	makeRoom()
 	if b.survive != nil {
 		// A wish that cannot be written down now keeps nobody from using the vault: it is tried when the drives change.
 		if err := r.array.SetSurvive(ctx, *b.survive); err != nil && ctx.Err() != nil {
@@ -102,6 +106,55 @@ func (b *bays) refresh(ctx context.Context) (*rack, error) {
 	}
 	b.rack, b.open, b.home = r, present, r.drives[0].Vault()
 	return r, nil
+}
+
+// present are the folders where a drive of the vault is now: those of the bays, then others that are mounted. The caller
+// holds mu.
+func (b *bays) present(ctx context.Context) ([]string, error) {
+	var present []string
+	for _, dir := range b.slots {
+		if id, ok := vaultOf(dir); ok && (b.home == "" || id == b.home) {
+			present = append(present, dir)
+		}
+	}
+	if !b.auto {
+		return present, nil
+	}
+	found, err := drive.Find(ctx, present...)
+	if err != nil {
+		return nil, err
+	}
+	found = slices.DeleteFunc(found, func(f drive.Found) bool { return b.home != "" && f.Vault != b.home })
+	if len(found) == 0 {
+		return present, nil
+	}
+	return chooseDrives(present, found)
+}
+
+// keys are what the vault may be opened with. The caller holds mu.
+func (b *bays) keys() ([]string, error) {
+	if b.password != "" {
+		return []string{b.password}, nil
+	}
+	keys, err := keysOn(slices.DeleteFunc(slices.Clone(b.slots), func(dir string) bool { return !isStick(dir) }))
+	if err == nil && len(keys) == 0 {
+		err = fmt.Errorf("no key stick is plugged in: %w", firmware.ErrVaultLocked)
+	}
+	return keys, err
+}
+
+// unlock opens the vault with the first key that fits, and keeps that. The caller holds mu.
+func (b *bays) unlock(ctx context.Context, r *rack, keys []string) (err error) {
+	for _, key := range keys {
+		if r.vault, err = vault.Open(ctx, r.array, key, vault.Options{Cache: b.cache}); err == nil {
+			b.password = key
+			return nil
+		}
+		if !errors.Is(err, vault.ErrWrongKey) {
+			return err
+		}
+	}
+	return fmt.Errorf("%w: %w", firmware.ErrWrongKey, err)
 }
 
 func (b *bays) use(ctx context.Context) (*rack, error) {
@@ -258,6 +311,9 @@ func (b *bays) inWords(h array.Health, snapshots int) firmware.Health {
 				state = firmware.DrivePlain
 			}
 		} else if info, err := os.Stat(dir); err == nil && info.IsDir() && !ok {
+			if lacks(h, dir) {
+				continue
+			}
 			state = firmware.DriveUnknown
 		} else if !ok || id == b.home {
 			continue
@@ -266,6 +322,14 @@ func (b *bays) inWords(h array.Health, snapshots int) firmware.Health {
 	}
 	slices.SortStableFunc(out.Drives, func(x, y firmware.Drive) int { return strings.Compare(x.Label, y.Label) })
 	return out
+}
+
+// lacks reports whether a drive that used to be at the folder dir is away: what is there now is where it is mounted, and
+// that must not be taken for a new drive.
+func lacks(h array.Health, dir string) bool {
+	return slices.ContainsFunc(h.Drives, func(d array.DriveHealth) bool {
+		return d.State == array.Away && (d.Label == dir || d.Label == filepath.Base(dir))
+	})
 }
 
 // Heal makes the drives whole, as far as is known what they lack: Scrub finds out more.

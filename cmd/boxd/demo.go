@@ -3,12 +3,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -20,8 +19,6 @@ import (
 	"phonebackupbox/firmware"
 	"phonebackupbox/hal/vboard"
 	"phonebackupbox/storage/vault"
-	"phonebackupbox/ui/led"
-	"phonebackupbox/ui/web"
 	"phonebackupbox/usbhost"
 	"phonebackupbox/usbhost/folder"
 	initiator "phonebackupbox/usbhost/mtp"
@@ -50,16 +47,12 @@ func demoCommand(flags *pflag.FlagSet) action {
 
 // demo is a whole box with everything around it: phones, cables, drives and a finger.
 type demo struct {
-	screen *screen
-	board  *vboard.Board
-	depth  vboard.Depth
-	start  time.Time
-	box    *firmware.Box
-	bus    *vphone.Bus
-	bays   *bays
-	base   string
-	dirs   []string // of the first three drives
-	words  string
+	appliance
+	start time.Time
+	bus   *vphone.Bus
+	base  string
+	dirs  []string // of the first three drives
+	words string
 
 	roll       *roll
 	old, fresh *mtp.Phone
@@ -83,10 +76,7 @@ func runDemo(ctx context.Context, c *call, o demoOptions) (err error) {
 	if c.json {
 		out = c.err
 	}
-	columns, live := terminal(out)
-	look := vboard.LookOf(live, columns, os.Getenv("TERM"), os.Getenv("COLORTERM"))
-	board := vboard.New(out, look)
-	d := &demo{board: board, screen: &screen{board: board}, depth: look.Depth, base: base, start: time.Now()}
+	d := &demo{appliance: onTerminal(out), base: base, start: time.Now()}
 	d.screen.title(0, "A phone backup box, all of it in this one process; nothing is plugged in")
 	if err := d.build(ctx, o); err != nil {
 		return err
@@ -185,14 +175,9 @@ func (d *demo) live(ctx context.Context, c *call, out io.Writer, o demoOptions) 
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	g, ctx := errgroup.WithContext(ctx)
-	states, leave := d.box.Subscribe()
-	lights, dark := d.box.Subscribe()
-	g.Go(func() error { return d.box.Run(ctx) })
-	g.Go(func() error { defer leave(); return d.screen.follow(states) })
-	g.Go(func() error { defer dark(); return led.Run(ctx, d.board, lights, led.Options{}) })
-	g.Go(func() error { return d.finger(ctx) })
+	d.run(ctx, g)
 	if !o.once || o.web != "" {
-		serve, err := d.page(o.web)
+		serve, err := d.page(cmp.Or(o.web, anyPort))
 		if err != nil {
 			stop()
 			return errors.Join(err, ended(g.Wait()))
@@ -207,64 +192,6 @@ func (d *demo) live(ctx context.Context, c *call, out io.Writer, o demoOptions) 
 	}
 	stop()
 	return errors.Join(err, ended(g.Wait()))
-}
-
-// ended takes the end that we asked for out of an error.
-func ended(err error) error {
-	if errors.Is(err, context.Canceled) {
-		return nil
-	}
-	return err
-}
-
-// finger carries the button's edges from the board to the box.
-func (d *demo) finger(ctx context.Context) error {
-	for {
-		e, err := d.board.Edge(ctx)
-		if err != nil {
-			return err
-		}
-		if err := d.box.Edge(ctx, e.Down, e.At); err != nil {
-			return err
-		}
-	}
-}
-
-// page opens the status page's port, so that a taken one is found at once, and returns what serves it.
-func (d *demo) page(addr string) (func(context.Context) error, error) {
-	if addr == "" {
-		addr = "127.0.0.1:0"
-	}
-	l, err := net.Listen("tcp", addr)
-	if err != nil {
-		return nil, hintError{fmt.Errorf("status page: %w", err), "web", "choose another --web ADDRESS:PORT"}
-	}
-	h := web.New(d.box, web.Options{Lamps: func(s firmware.State, now time.Time) web.Lamps {
-		var lamps web.Lamps
-		for i, level := range led.Frame(s, now, false) {
-			lamps[i] = uint8(level)
-		}
-		return lamps
-	}})
-	srv := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second}
-	srv.RegisterOnShutdown(h.Close)
-	d.screen.say("  status page: http://%s/", l.Addr())
-	return func(ctx context.Context) error {
-		ended := make(chan error, 1)
-		go func() { ended <- srv.Serve(l) }()
-		select {
-		case err := <-ended:
-			return err
-		case <-ctx.Done():
-		}
-		wait, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
-		defer cancel()
-		err := srv.Shutdown(wait)
-		if serr := <-ended; !errors.Is(serr, http.ErrServerClosed) {
-			err = errors.Join(err, serr)
-		}
-		return err
-	}, nil
 }
 
 // report prints the table and turns it into the exit code.

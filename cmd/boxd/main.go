@@ -13,15 +13,17 @@ import (
 // version is set by the linker for releases.
 var version = "development"
 
-func main() {
+func main() { os.Exit(process(os.Args[1:])) }
+
+// process is this process as boxd, with the command line args: it ends cleanly when it is asked to, by Ctrl-C or by SIGTERM.
+func process(args []string) int {
 	frugal()
 	if err := noCore(); err != nil {
 		fmt.Fprintln(os.Stderr, "note: if boxd crashes, the keys may be written to a core file:", err)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := run(ctx, os.Args[1:], stdio{os.Stdin, os.Stdout, os.Stderr})
-	stop()
-	os.Exit(code)
+	defer stop()
+	return run(ctx, args, stdio{os.Stdin, os.Stdout, os.Stderr})
 }
 
 // stdio is where a command reads and writes; tests give their own.

@@ -4,7 +4,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"io/fs"
@@ -24,7 +23,7 @@ const childMark = "run-as-boxd"
 
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == childMark {
-		os.Exit(run(context.Background(), os.Args[2:], stdio{os.Stdin, os.Stdout, os.Stderr}))
+		os.Exit(process(os.Args[2:]))
 	}
 	if len(os.Args) > 1 && os.Args[1] == stuckMark {
 		os.Exit(backUpStuck(os.Args[2], os.Args[3], os.Args[4:]))

@@ -133,13 +133,21 @@ func (b *bays) Prune(ctx context.Context, accepted []usbhost.ID) (firmware.Prune
 	return out, nil
 }
 
-// Refresh brings the plain drives up to date, and gives the vault's drives the rescue programs.
+// Refresh brings the plain drives up to date, gives the vault's drives the rescue programs, and puts a copy of the box's own
+// state into the vault.
 func (b *bays) Refresh(ctx context.Context) (told []string, err error) {
 	r, err := b.use(ctx)
 	if err != nil {
 		return nil, err
 	}
 	b.carry(ctx, r)
+	if b.card != "" {
+		if err := r.saveBoxState(ctx, b.card); ctx.Err() != nil {
+			return nil, ctx.Err()
+		} else if err != nil {
+			told = append(told, fmt.Sprintf("The box's own settings are not in the vault: %s.", oneLine(err)))
+		}
+	}
 	b.mu.Lock()
 	slots := b.slots
 	b.mu.Unlock()

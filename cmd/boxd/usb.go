@@ -5,6 +5,7 @@ package main
 import (
 	"cmp"
 	"context"
+	_ "embed"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -18,8 +19,16 @@ import (
 	"phonebackupbox/usbhost/mtp"
 )
 
-// udevRule lets whoever sits at this computer open phones; systemd and its kin read it.
-const udevRule = `SUBSYSTEM=="usb", ENV{ID_USB_INTERFACES}=="*:060101:*|*:ff42*|*:ffff00:*", TAG+="uaccess"`
+// udevRules lets whoever sits at this computer open phones; systemd and its kin read it.
+//
+//go:embed 70-boxd.rules
+var udevRules string
+
+// udevRule is the rule in udevRules.
+func udevRule() string {
+	lines := strings.Split(strings.TrimSpace(udevRules), "\n")
+	return lines[len(lines)-1]
+}
 
 // openUSB opens the phone that name, such as mtp:SERIAL or any, stands for.
 func openUSB(ctx context.Context, name string) (usbhost.Phone, error) {
@@ -159,7 +168,7 @@ func adviseUSB(err error) error {
 		}
 		return hintError{err, "busy", hint}
 	case errors.Is(err, fs.ErrPermission):
-		return hintError{err, "permission", "do it as root, or let yourself in once: echo '" + udevRule +
+		return hintError{err, "permission", "do it as root, or let yourself in once: echo '" + udevRule() +
 			"' | sudo tee /etc/udev/rules.d/70-boxd.rules, then sudo udevadm control --reload, and plug the phone in again"}
 	case errors.Is(err, usbhost.ErrUnplugged):
 		return hintError{err, "unplugged", "plug the phone in again"}

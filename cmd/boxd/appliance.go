@@ -1,0 +1,106 @@
+//go:build !rescue
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"phonebackupbox/firmware"
+	"phonebackupbox/hal/vboard"
+	"phonebackupbox/ui/led"
+	"phonebackupbox/ui/web"
+)
+
+// appliance is a whole box whose lights and button are a terminal: what boxd run and boxd demo have in common.
+type appliance struct {
+	screen *screen
+	board  *vboard.Board
+	depth  vboard.Depth
+	box    *firmware.Box
+	bays   *bays
+}
+
+// onTerminal makes the part of an appliance that people see, drawn to out.
+func onTerminal(out io.Writer) appliance {
+	columns, live := terminal(out)
+	look := vboard.LookOf(live, columns, os.Getenv("TERM"), os.Getenv("COLORTERM"))
+	board := vboard.New(out, look)
+	return appliance{board: board, screen: &screen{board: board}, depth: look.Depth}
+}
+
+// run starts the box, its lights, its button and its lines in g.
+func (a *appliance) run(ctx context.Context, g *errgroup.Group) {
+	states, leave := a.box.Subscribe()
+	lights, dark := a.box.Subscribe()
+	g.Go(func() error { return a.box.Run(ctx) })
+	g.Go(func() error { defer leave(); return a.screen.follow(states) })
+	g.Go(func() error { defer dark(); return led.Run(ctx, a.board, lights, led.Options{}) })
+	g.Go(func() error { return a.finger(ctx) })
+}
+
+// ended takes the end that we asked for out of an error.
+func ended(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// finger carries the button's edges from the board to the box.
+func (a *appliance) finger(ctx context.Context) error {
+	for {
+		e, err := a.board.Edge(ctx)
+		if err != nil {
+			return err
+		}
+		if err := a.box.Edge(ctx, e.Down, e.At); err != nil {
+			return err
+		}
+	}
+}
+
+// anyPort is an address that only this computer reaches, with a port that is free.
+const anyPort = "127.0.0.1:0"
+
+// page opens the status page's port, so that a taken one is found at once, and returns what serves it.
+func (a *appliance) page(addr string) (func(context.Context) error, error) {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, hintError{fmt.Errorf("status page: %w", err), "web", "choose another --web ADDRESS:PORT"}
+	}
+	h := web.New(a.box, web.Options{Lamps: func(s firmware.State, now time.Time) web.Lamps {
+		var lamps web.Lamps
+		for i, level := range led.Frame(s, now, false) {
+			lamps[i] = uint8(level)
+		}
+		return lamps
+	}})
+	srv := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second}
+	srv.RegisterOnShutdown(h.Close)
+	a.screen.say("  status page: http://%s/", l.Addr())
+	return func(ctx context.Context) error {
+		ended := make(chan error, 1)
+		go func() { ended <- srv.Serve(l) }()
+		select {
+		case err := <-ended:
+			return err
+		case <-ctx.Done():
+		}
+		wait, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
+		defer cancel()
+		err := srv.Shutdown(wait)
+		if serr := <-ended; !errors.Is(serr, http.ErrServerClosed) {
+			err = errors.Join(err, serr)
+		}
+		return err
+	}, nil
+}

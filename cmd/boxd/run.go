@@ -1,0 +1,301 @@
+//go:build !rescue
+
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+	"golang.org/x/sync/errgroup"
+
+	"phonebackupbox/firmware"
+	"phonebackupbox/hal/vboard"
+	"phonebackupbox/storage/drive"
+	"phonebackupbox/storage/vault"
+	"phonebackupbox/usbhost"
+	"phonebackupbox/usbhost/libusb"
+	"phonebackupbox/usbhost/mtp"
+)
+
+// runOptions are the flags of boxd run.
+type runOptions struct {
+	vaultFlags
+	config, web, rescue string
+	phones              []string
+}
+
+// usualPage is where the page is unless --web says otherwise; only this computer reaches it.
+const usualPage = "127.0.0.1:8080"
+
+func runCommand(flags *pflag.FlagSet) action {
+	var o runOptions
+	o.register(flags)
+	flags.Lookup("drive").Usage = "a drive's `folder`, once for each; one that is no drive yet is asked about; default auto: all that are attached"
+	flags.Lookup("key-file").Usage = "the `file` that holds the vault's 24 words; default " + cardKeyName + " in the state folder"
+	flags.StringVar(&o.config, "config", "", "the settings' `file`; default "+configName+" in the state folder")
+	flags.StringVar(&o.web, "web", "", "serve the page at this `address`; default "+usualPage+", or another port where that is taken")
+	flags.StringArrayVar(&o.phones, "phone", nil, "`folder:DIR` counts as a phone that is plugged in while DIR is there; once for each")
+	rescue := rescueFlag(flags)
+	return func(ctx context.Context, c *call, args []string) (err error) {
+		if err := noArgs(args); err != nil {
+			return err
+		}
+		o.rescue = *rescue
+		if c.state, err = stateFolder(c.state); err != nil {
+			return err
+		}
+		return runBox(ctx, c, o)
+	}
+}
+
+// stateFolder makes the box's state folder, by default the user's own.
+func stateFolder(dir string) (string, error) {
+	if dir == "" {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return "", usageError{"where should the box's state go?", "give --state DIR"}
+		}
+		dir = filepath.Join(home, ".local", "state", "phonebackupbox")
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", hintError{fmt.Errorf("state folder %s: %w", printable(dir), reason(err)), "state", "give --state DIR, a folder that can be written to"}
+	}
+	return dir, nil
+}
+
+// settings reads the file that --config names, or else the one in the state folder, which may be absent.
+func (o runOptions) settings(state string) (config, error) {
+	if o.config == "" {
+		return readConfig(state)
+	}
+	b, err := readSmall(o.config, maxConfig)
+	if err != nil {
+		return config{}, hintError{fmt.Errorf("--config %s: %w", printable(o.config), err), "config", "name the owner's settings, a TOML file"}
+	}
+	return parseConfig(o.config, b)
+}
+
+// key is what opens the vault: the file that the flags name, or the card's own where the owner allows one there; "" stands for
+// a key stick.
+func (o runOptions) key(state string, p firmware.Policy) (string, error) {
+	if o.keyFile != "" || o.wordsFile != "" {
+		return o.password()
+	}
+	if !p.KeyOnCard() {
+		return "", nil
+	}
+	path := filepath.Join(state, cardKeyName)
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return "", hintError{errors.New("this box has no key yet, so it can open no vault"), "key",
+			"a new vault: boxd vault create --drive DIR --drive DIR --drive DIR --key-file " + printable(path) + "; one that you have: --key-file FILE"}
+	}
+	return readKey(path)
+}
+
+// newBays makes the places for drives that the flags name.
+func (o runOptions) newBays(state string) (*bays, config, error) {
+	s, err := o.settings(state)
+	if err != nil {
+		return nil, s, err
+	}
+	key, err := o.key(state, s.Policy)
+	if err != nil {
+		return nil, s, err
+	}
+	b := &bays{password: key, policy: vault.Policy(s.Retention), survive: s.Survive, state: state, card: state,
+		cache: filepath.Join(state, "cache"), rescue: o.rescue, auto: len(o.drives) == 0 || slices.Contains(o.drives, autoDrives)}
+	for _, dir := range o.drives {
+		if dir == autoDrives {
+			continue
+		}
+		abs, err := filepath.Abs(dir)
+		if err != nil {
+			return nil, s, err
+		}
+		b.plug(abs)
+	}
+	return b, s, nil
+}
+
+// begin opens the vault for the first time. That its drives are not here yet, or are not well, is for the box to tell; that
+// they are another box's, or in use, is for whoever gave the command.
+func (b *bays) begin(ctx context.Context) error {
+	_, err := b.use(ctx)
+	if errors.Is(err, drive.ErrBusy) || ctx.Err() != nil {
+		return err
+	}
+	if errors.Is(err, firmware.ErrWrongKey) && b.password != "" {
+		return keyError(err)
+	}
+	return nil
+}
+
+// folders are the paths of the phones that the flags name.
+func (o runOptions) folders() ([]string, error) {
+	var dirs []string
+	for _, p := range o.phones {
+		dir, ok := strings.CutPrefix(p, "folder:")
+		if !ok || dir == "" {
+			return nil, usageError{fmt.Sprintf("--phone %s: only a folder needs to be named", printable(p)), "folder:DIR; phones on USB are found by themselves"}
+		}
+		abs, err := filepath.Abs(dir)
+		if err != nil {
+			return nil, err
+		}
+		dirs = append(dirs, abs)
+	}
+	return dirs, nil
+}
+
+func runBox(ctx context.Context, c *call, o runOptions) (err error) {
+	dirs, err := o.folders()
+	if err != nil {
+		return err
+	}
+	b, settings, err := o.newBays(c.state)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, b.Eject(context.WithoutCancel(ctx))) }()
+	if err := b.begin(ctx); err != nil {
+		return err
+	}
+	out := c.out
+	if c.json {
+		out = c.err
+	}
+	a := onTerminal(out)
+	a.bays = b
+	ports := sockets{make(chan usbhost.Phone)}
+	a.box = firmware.New(firmware.Config{Bus: ports, Vault: b, Roster: roster{filepath.Join(c.state, enrolledName)}, Drives: b,
+		Policy: settings.Policy, Keeper: b, Diary: diary{c.state}})
+	err = errors.Join(a.serve(ctx, c.in, o, ports, dirs), a.board.Close())
+	if err != nil {
+		return err
+	}
+	// What was stored is safe only when the drives were let go.
+	if err := b.Eject(context.WithoutCancel(ctx)); err != nil {
+		return err
+	}
+	return c.print(newRunResult(a.box.State()), func(w io.Writer) { fmt.Fprintln(w, "stopped; the drives are flushed and let go") })
+}
+
+// serve runs the box and all that belongs to it until it is told to stop, by ctx or by its button.
+func (a *appliance) serve(ctx context.Context, in io.Reader, o runOptions, ports sockets, dirs []string) (err error) {
+	a.screen.title(0, "Phone backup box")
+	page, err := a.runPage(o.web)
+	if err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return page(ctx) })
+	if err := a.usb(ctx, g, ports); err != nil {
+		stop()
+		return errors.Join(err, ended(g.Wait()))
+	}
+	for _, dir := range dirs {
+		if _, err := os.Stat(dir); err != nil {
+			a.screen.say("  %s is not there now; it counts as plugged in once it is", printable(dir))
+		}
+		g.Go(func() error { return ports.follow(ctx, dir) })
+	}
+	told := context.AfterFunc(ctx, func() { a.screen.say("  stopping: what was copied is made safe") })
+	defer told()
+	g.Go(func() error { return a.keys(ctx, in) })
+	off, leave := a.box.Subscribe()
+	g.Go(func() error { defer leave(); untilOff(off); stop(); return nil })
+	a.run(ctx, g)
+	return ended(g.Wait())
+}
+
+// untilOff returns when the box was shut down by its button, or its States end.
+func untilOff(states <-chan firmware.State) {
+	for s := range states {
+		if s.Phase == firmware.Off {
+			return
+		}
+	}
+}
+
+// runPage is page at the usual address, unless another is wanted.
+func (a *appliance) runPage(addr string) (func(context.Context) error, error) {
+	if addr != "" {
+		return a.page(addr)
+	}
+	if serve, err := a.page(usualPage); err == nil {
+		return serve, nil
+	}
+	return a.page(anyPort)
+}
+
+// usb opens the USB ports in g, and says where there are none.
+func (a *appliance) usb(ctx context.Context, g *errgroup.Group, ports sockets) error {
+	if !libusb.Built {
+		a.screen.say("  this boxd has no USB, only --phone folder:DIR; make build-usb builds one that has")
+		return nil
+	}
+	if _, err := libusb.Attached(); errors.Is(err, fs.ErrNotExist) {
+		a.screen.say("  this computer has no USB; --phone folder:DIR stands for a phone")
+		return nil
+	}
+	refused := newRefusals()
+	bus, err := libusb.Listen(ctx, func(ctx context.Context, i usbhost.Interface) (usbhost.Phone, error) {
+		return mtp.Open(ctx, i, mtp.Options{})
+	}, slog.New(refused))
+	if err != nil {
+		return err
+	}
+	a.screen.say("  plug a phone into any USB port, unlock it, and choose file transfer on its screen")
+	g.Go(func() error { return refused.settle(ctx, a.screen) })
+	g.Go(func() error { return errors.Join(ended(ports.forward(ctx, bus)), bus.Close()) })
+	return nil
+}
+
+// keys lets keys press the button; see vboard.KeysHelp.
+func (a *appliance) keys(ctx context.Context, in io.Reader) (err error) {
+	k, err := openKeyboard(in)
+	if k == nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, k.Close()) }()
+	if err != nil {
+		return err
+	}
+	a.screen.say("  the button: %s   Ctrl-C: end", vboard.KeysHelp)
+	defer context.AfterFunc(ctx, func() { _ = k.SetReadDeadline(time.Unix(1, 0)) })()
+	r := bufio.NewReader(k)
+	for {
+		key, _, err := r.ReadRune()
+		if err != nil { // a terminal that is gone takes only the button with it
+			return nil
+		}
+		if _, err := a.board.Key(ctx, key); err != nil {
+			return ended(err)
+		}
+	}
+}
+
+// runResult is what boxd run --json prints when it ends: how the box was at last.
+type runResult struct {
+	Phones  []firmware.Phone  `json:"phones"`
+	Health  firmware.Health   `json:"health"`
+	Backups []firmware.Backup `json:"backups"` // newest first
+	Faults  []firmware.Fault  `json:"faults"`  // gravest first
+}
+
+func newRunResult(s firmware.State) runResult {
+	return runResult{s.Phones, s.Health, s.Backups, s.Faults}
+}
