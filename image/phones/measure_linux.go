@@ -17,7 +17,18 @@ func quiet(args []string) error {
 	}
 	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Env = environment()
-	return cmd.Run()
+	alive := time.NewTicker(30 * time.Second)
+	defer alive.Stop()
+	done := make(chan error, 1)
+	go func() { done <- cmd.Run() }()
+	for {
+		select {
+		case err := <-done:
+			return err
+		case <-alive.C:
+			say("RUNNING %s", args[0])
+		}
+	}
 }
 
 // walk looks at every file and folder below a folder, and says how many there are.

@@ -217,7 +217,8 @@ func TestLibmtpUsesOurPhone(t *testing.T) {
 	storage := simulated(t)
 	phone := mtp.NewPhone(mtp.Config{Storages: []*vphone.Storage{storage}, Quirks: mtp.Quirks{SameHandles: true}})
 	l := peerLab(t, "mtp-detect", "mtp-files", "mtp-folders", "mtp-connect")
-	l.cable().plug(phone)
+	c := l.cable()
+	c.plug(phone)
 	l.do("wait 18d1")
 	said := strings.Join(l.do("run /bin/mtp-detect"), "\n")
 	for _, want := range []string{"Model: Pixel 9", "Serial number: VPHONE0001", "StorageDescription: Internal shared storage", "95c1: ", "Battery level 80 of 100"} {
@@ -266,10 +267,34 @@ func TestLibmtpUsesOurPhone(t *testing.T) {
 		}
 	}
 	match(t, "mtp-sendfile", held(t, storage), want)
+	l.ours(c, phone)
 	if err := phone.Err(); err != nil {
 		t.Error(err)
 	}
 	l.off()
+}
+
+// ours has our own driver read the phone on the same port; the first time the cable comes out in the middle.
+func (l *lab) ours(c *cable, phone *mtp.Phone) {
+	l.Helper()
+	l.do("bus")
+	l.await("ARRIVED")
+	const after = 5_000_000 // bytes
+	phone.UnplugAfter(after)
+	said, ok := l.ask("pull mtp:VPHONE0001")
+	in, _ := phone.Attachment().Moved()
+	if ok || len(lines(said, "ENDED unplugged=true")) != 1 || in > after+1<<20 {
+		l.Errorf("the cable came out after %d bytes, and the phone was read on to %d:\n%s", after, in, strings.Join(said, "\n"))
+	}
+	c.unplug()
+	c.plug(phone)
+	l.await("ARRIVED")
+	var want []string
+	for _, line := range held(l.T, phone.Storages()[0]) {
+		f := strings.SplitN(line, " ", 3)
+		want = append(want, f[0]+" "+f[1]+" Internal shared storage/"+f[2])
+	}
+	match(l.T, "our driver", summed(l.do("pull mtp:VPHONE0001")), want)
 }
 
 // The same through a file system: jmtpfs.
