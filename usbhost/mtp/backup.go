@@ -34,18 +34,16 @@ func (p *Phone) backup(ctx context.Context, into usbhost.Tree, tally *usbhost.Ta
 	if err != nil {
 		return err
 	}
-	var total int64
 	for _, d := range dirs {
 		var bytes int64
 		for _, f := range d.files {
 			bytes += max(f.size, 0)
 		}
 		tally.List(len(d.files), bytes)
-		total += bytes
 	}
 	tally.Phase(usbhost.Copying)
 	b := backup{
-		p: p, into: into, tally: tally, sampler: newSampler(p.sampling, into, total),
+		p: p, into: into, tally: tally, sampler: newSampler(p.sampling, into),
 		prune: usbhost.Pruner{Tree: into, Tally: tally, Sure: func() error { return p.stillThere(ctx, dirs) }},
 	}
 	if err := b.look(dirs); err != nil {

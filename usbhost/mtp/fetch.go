@@ -346,17 +346,14 @@ func (w *writer) flush() {
 	w.buf, w.fill, w.used = nil, segment{}, 0
 }
 
-// end ends the file: with its last bytes, or with an error in their place. What came before them goes to the reader all the
-// same, since the next run may go on from there.
+// end ends the file: with its last bytes, or with an error in their place.
 func (w *writer) end(err error) {
 	for _, b := range w.spare {
 		w.f.pool <- b
 	}
 	w.spare = nil
 	if err != nil {
-		if w.j.file.size < 0 || w.total >= w.j.file.size {
-			w.fill.data = nil
-		}
+		w.fill.data = nil
 		w.flush()
 		w.j.segments <- segment{err: err}
 	}

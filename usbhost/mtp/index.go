@@ -65,12 +65,13 @@ type index struct {
 	broken   map[uint32]string // folder's handle → why not all in it could be listed
 	cut      map[uint32]string // the same for a storage's root, by storage ID
 	remarks  []remark          // what else the report must tell
-	over     bool              // there were more than maxObjects
+	most     int               // objects; maxObjects, but for tests
+	over     bool              // there were more
 }
 
 func newIndex(storages []storageInfo, local *time.Location) *index {
 	return &index{
-		storages: storages, local: local,
+		storages: storages, local: local, most: maxObjects,
 		at: map[uint32]int32{}, broken: map[uint32]string{}, cut: map[uint32]string{},
 	}
 }
@@ -91,7 +92,7 @@ func (x *index) set(p property) {
 	if p.handle == handleNone || p.handle == handleAll {
 		return
 	}
-	if _, known := x.at[p.handle]; !known && len(x.objects) >= maxObjects {
+	if _, known := x.at[p.handle]; !known && len(x.objects) >= x.most {
 		x.over = true
 		return
 	}

@@ -200,7 +200,7 @@ func (w *walk) roots(ctx context.Context, done map[uint32]bool) error {
 		if err != nil && fatal(ctx, err) {
 			return err
 		}
-		if err != nil {
+		if err != nil || w.x.over {
 			w.x.reset()
 			return nil
 		}
@@ -266,7 +266,7 @@ func (w *walk) folder(ctx context.Context, f folder) error {
 	if f.depth > maxDepth {
 		return fmt.Errorf("%w: folders more than %d deep", errMalformed, maxDepth)
 	}
-	if len(w.x.objects) >= maxObjects {
+	if len(w.x.objects) >= w.x.most {
 		return errTooMany
 	}
 	before := len(w.x.objects)
@@ -297,6 +297,9 @@ func (w *walk) properties(ctx context.Context, f folder) error {
 				w.x.set(p)
 			}
 		})
+		if err == nil && w.x.over {
+			err = errTooMany
+		}
 		if err != nil {
 			return fmt.Errorf("property %#04x: %w", prop, err)
 		}
@@ -338,7 +341,7 @@ func (w *walk) oneByOne(ctx context.Context, f folder) error {
 		if i, known := w.x.at[h]; known && w.x.objects[i].complete() {
 			continue
 		}
-		if len(w.x.objects) >= maxObjects {
+		if len(w.x.objects) >= w.x.most {
 			return errTooMany
 		}
 		err := w.judge(w.s.describe(ctx, w.x, h))

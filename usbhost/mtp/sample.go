@@ -11,8 +11,8 @@ import (
 )
 
 // Sampling says how many unchanged files are read anew in each run, so that one whose content changed while its size and
-// date did not is found: every file is read once in Every runs, or in more where that would be more than Bytes a run. It
-// needs a tree that counts its phone's runs (usbhost.Numbered).
+// date did not is found: every file has its turn once in Every runs, and where those of one turn have more than Bytes, a part
+// of them is read each time round. It needs a tree that counts its phone's runs (usbhost.Numbered).
 type Sampling struct {
 	Every int   // 0: 64; negative: none
 	Bytes int64 // a run, unless one file alone is larger; 0: 1 GiB
@@ -41,16 +41,12 @@ type kept struct {
 	item *usbhost.Item
 }
 
-func newSampler(s Sampling, into usbhost.Tree, total int64) sampler {
+func newSampler(s Sampling, into usbhost.Tree) sampler {
 	tree, ok := into.(usbhost.Numbered)
 	if s = s.withDefaults(); !ok || s.Every < 0 {
 		return sampler{}
 	}
-	p := sampler{run: tree.Run(), turns: uint64(s.Every), most: s.Bytes}
-	for total/int64(p.turns) > p.most { // doubled, so that what is due in a run stays due in one of those to come
-		p.turns *= 2
-	}
-	return p
+	return sampler{run: tree.Run(), turns: uint64(s.Every), most: s.Bytes}
 }
 
 // due reports whether it is the turn of the file at path.
