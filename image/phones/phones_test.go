@@ -25,6 +25,9 @@ var inVM = flag.Bool("vm", false, "boot the test machine in QEMU: make e2e")
 // silence is how long the machine may say nothing; it is slow where the processor is only imitated.
 const silence = 2 * time.Minute
 
+// patience is how long something may be waited for, whatever the machine says meanwhile.
+const patience = 4 * time.Minute
+
 // lab is a machine that runs, and who sits before it.
 type lab struct {
 	*testing.T
@@ -120,10 +123,10 @@ func command(t *testing.T, dir string, env []string, name string, args ...string
 // await reads the console up to a line that begins with "vm: " and the words, and returns what follows them.
 func (l *lab) await(words string) string {
 	l.Helper()
-	for {
+	for from := time.Now(); ; {
 		line, ok := l.m.Next(silence)
-		if !ok {
-			l.Fatalf("waiting for %s: the machine ended, or said nothing for %v:\n%s", words, silence, l.m.Log())
+		if !ok || time.Since(from) > patience {
+			l.Fatalf("waiting for %s: the machine ended, said nothing for %v, or not this for %v:\n%s", words, silence, patience, l.m.Log())
 		}
 		if said, ours := strings.CutPrefix(line, "vm: "); ours {
 			if rest, ok := strings.CutPrefix(said, words); ok {
