@@ -22,6 +22,7 @@ type guest struct{ ports }
 func (g *guest) commands() map[string]func(args []string) error {
 	return map[string]func([]string) error{
 		"run":    run,      // PROGRAM ARG…: what it prints comes as it is
+		"keys":   keys,     // PROGRAM ARG…: run, with what is typed on the console as its keys
 		"sum":    sum,      // DIR: FILE lines of all that is below
 		"write":  write,    // PATH TEXT…: into a file, of the kernel say; %20 in the path is a space
 		"mkdir":  mkdir,    // PATH
@@ -118,9 +119,19 @@ func run(args []string) error {
 	return cmd.Run()
 }
 
+func keys(args []string) error {
+	if len(args) == 0 {
+		return errors.New("run what?")
+	}
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, plain{}, plain{}
+	cmd.Env = environment()
+	return cmd.Run()
+}
+
 func environment() []string { return append(os.Environ(), "HOME=/tmp", "PATH=/", "LANG=C.UTF-8") }
 
-// plain keeps a program from seeing a terminal in its standard error, where it would draw its progress.
+// plain keeps a program from seeing a terminal where it would draw its progress.
 type plain struct{}
 
 func (plain) Write(p []byte) (int, error) { return os.Stderr.Write(p) }

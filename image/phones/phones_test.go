@@ -279,7 +279,7 @@ func TestPhones(t *testing.T) {
 	for _, part := range []struct {
 		name string
 		do   func(*lab)
-	}{{"a backup and a restore", backup}, {"a driver of the kernel is sent away", driver}, {"the cable comes out", unplug}, {"two at once", two}} {
+	}{{"a backup and a restore", backup}, {"boxd run", appliance}, {"a driver of the kernel is sent away", driver}, {"the cable comes out", unplug}, {"two at once", two}} {
 		ok := t.Run(part.name, func(t *testing.T) { part.do(&lab{t, l.m, l.dir}) })
 		if !ok {
 			t.Fatal("what follows needs a machine that is well:\n" + l.m.Log())
@@ -303,6 +303,43 @@ func (l *lab) unplug(id string) {
 	defer cancel()
 	if err := l.m.Unplug(ctx, id); err != nil {
 		l.Fatalf("%v\n%s", err, l.m.Log())
+	}
+}
+
+// appliance has boxd run be the box: a phone that is plugged in is enrolled and backed up by a tap, and the button ends it.
+func appliance(l *lab) {
+	const vault = "--drive /tmp/run-a --drive /tmp/run-b --key-file /tmp/run-key"
+	l.do("run /boxd vault create %s", vault)
+	l.begin("keys /boxd run --web 0.0.0.0:0 --state /tmp/run-state %s", vault)
+	l.hear("plug a phone into any USB port")
+	l.hear("The box is ready.")
+	l.plug("phone", "QEMU0004", l.phone())
+	l.hear("a new phone: tap to back it up from now on")
+	l.begin(" ")
+	l.hear("all 9 files are in the vault, read back and compared")
+	l.unplug("phone")
+	l.hear("unplugged")
+	l.begin("s") // holds the button
+	if said, ok := l.end(); !ok {
+		l.Fatalf("shut down by its button, it ends with\n%s", strings.Join(said, "\n"))
+	}
+	said := strings.Join(l.do("run /boxd snapshots %s", vault), "\n")
+	if !strings.Contains(said, "complete    mtp:QEMU0004") || strings.Contains(said, "INCOMPLETE") {
+		l.Errorf("after boxd run: %s", said)
+	}
+}
+
+// hear reads the console up to a line that holds text.
+func (l *lab) hear(text string) {
+	l.Helper()
+	for {
+		line, ok := l.m.Next(silence)
+		if !ok || strings.HasPrefix(line, "vm: ") {
+			l.Fatalf("waiting for %q, it said %q:\n%s", text, line, l.m.Log())
+		}
+		if strings.Contains(line, text) {
+			return
+		}
 	}
 }
 
