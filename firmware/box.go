@@ -16,11 +16,13 @@ type Config struct {
 	Bus    usbhost.Bus // where phones arrive
 	Vault  Vault
 	Roster Roster
-	Drives Drives       // nil: no drive can be adopted, and shutting down flushes nothing
-	Policy Policy       // what the owner allows
-	Keeper Keeper       // nil: no upkeep is done
-	Diary  Diary        // nil: what upkeep was done is forgotten with the Box
-	Log    *slog.Logger // nil: no log
+	Drives Drives // nil: no drive can be adopted, and shutting down flushes nothing
+	Policy Policy // what the owner allows
+	Keeper Keeper // nil: no upkeep is done
+	// ClockTrusted tells whether the clock is right; nil: it never is, so that nothing is done at an hour of the day.
+	ClockTrusted func() bool
+	Diary        Diary        // nil: what upkeep was done is forgotten with the Box
+	Log          *slog.Logger // nil: no log
 }
 
 // Box is the one loop around State. Make it with New, feed it with Edge and Do, listen with Subscribe, run it with Run.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -240,7 +241,7 @@ func TestWhatADeadBoxStoredGetsIntoASnapshot(t *testing.T) {
 			b.Errorf("the vault has %+v", got)
 		}
 		time.Sleep(10 * time.Hour) // many tries later
-		if again, _ := b.attic.newest(anna); again != got {
+		if again, _ := b.attic.newest(anna); !reflect.DeepEqual(again, got) {
 			b.Errorf("another snapshot of the same: %+v", again)
 		}
 	}, anna)

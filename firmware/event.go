@@ -126,7 +126,7 @@ type (
 	Asked struct{ Command Command }
 
 	// Tick: time passed.
-	Tick struct{}
+	Tick struct{ ClockTrusted bool } // the clock tells the right time: it comes from a network, a battery or a phone
 )
 
 func (Booted) event()          {}
@@ -205,6 +205,7 @@ type Job struct {
 	Source    usbhost.ID   `json:"source,omitempty"` // of a restore
 	Resume    bool         `json:"-"`                // a restore goes on that this box began on this phone
 	First     bool         `json:"-"`                // no snapshot of this phone was made since the box started
+	Again     bool         `json:"-"`                // a backup at night of a phone that was backed up before; see night.go
 	Drive     string       `json:"drive,omitempty"`  // to adopt or to scrub
 	Pass      Stamp        `json:"-"`                // the pass that a scrub goes on with; one of its own name is new
 	Enrolment Enrolment    `json:"-"`

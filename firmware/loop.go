@@ -76,7 +76,7 @@ func (l *loop) run() error {
 			}
 			r.answer <- err
 		case <-tick.C:
-			l.take(Tick{})
+			l.take(Tick{l.box.config.ClockTrusted != nil && l.box.config.ClockTrusted()})
 		}
 	}
 }

@@ -2,6 +2,7 @@ package firmware
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -20,6 +21,7 @@ type world struct {
 	ports   map[int]usbhost.ID // what is plugged in; "" before it said who it is
 	next    int
 	good    map[usbhost.ID]bool // the last run since it was plugged in ended with every file stored and read back
+	clock   bool                // is trusted
 	healthy bool                // what the vault said last
 	backed  map[usbhost.ID]bool // has a snapshot, or is enrolled
 
@@ -29,8 +31,9 @@ type world struct {
 	looked   bool      // it was found new
 	confirms bool      // a double tap came within ConfirmFor of that
 
-	seen map[Phase]bool
-	err  error // the first broken promise
+	seen   map[Phase]bool
+	nights int   // runs at night that came to nothing and must do no harm
+	err    error // the first broken promise
 }
 
 func newWorld(seed uint64) *world {
@@ -60,6 +63,9 @@ func (w *world) tell(e Event) {
 	w.seen[w.s.Phase] = true
 	if w.err == nil {
 		w.err = w.check()
+	}
+	if job := w.s.Job; job.Again && job.N != was.N && !w.good[job.Phone] && w.err == nil {
+		w.err = fmt.Errorf("backs %s up again that was not backed up", job.Phone)
 	}
 	if w.s.Job.Kind == JobRestore && w.s.Job.N != was.N && !w.confirms && !w.s.Job.Resume && w.err == nil {
 		w.err = fmt.Errorf("restores without the full guard: lone %v, armed %v, looked %v", w.lone, w.armedAt, w.looked)
@@ -104,8 +110,12 @@ func (w *world) step() {
 		w.presses()
 	case n < 18:
 		w.tell(Asked{[]Command{BackUpNow{}, EnrolPhone{ben}, CheckDrives{}, Acknowledge{}, AdoptDrive{"d1"}}[w.r.IntN(5)]})
+	case n < 19:
+		w.tell(Tick{w.clock})
 	default:
-		w.tell(Tick{})
+		w.now = w.now.Add(time.Duration(w.r.IntN(9)) * time.Hour) // a night, or part of one
+		w.clock = w.r.IntN(4) > 0
+		w.tell(Tick{w.clock})
 	}
 	w.follow()
 }
@@ -309,8 +319,17 @@ func (w *world) backupEnds(job Job, fails bool) {
 		e.Backup = &b
 		w.backed[job.Phone] = true
 	}
-	if job.N == w.s.Job.N {
+	// A run at night that is cut short by whoever takes the phone, or that meets it locked, leaves the earlier one standing.
+	harmless := job.Again && e.Err != nil && (errors.Is(e.Err, usbhost.ErrUnplugged) || errors.Is(e.Err, usbhost.ErrLocked))
+	if current := job.N == w.s.Job.N; current && !harmless {
 		w.good[job.Phone] = good
+	} else if current {
+		w.nights++
+		defer func() {
+			if p, _ := w.s.Phone(job.Phone); p.Fault != nil && w.err == nil {
+				w.err = fmt.Errorf("a phone that was done is at fault for its night: %+v", p.Fault)
+			}
+		}()
 	}
 	w.tell(e)
 }
@@ -351,6 +370,9 @@ func (w *world) check() error {
 			}
 		}
 	}
+	if p, ok := w.s.CurrentPhone(); ok && w.s.Phase == Waiting && p.again {
+		return fmt.Errorf("wakes the owner of %s for a run that can wait", p.ID)
+	}
 	if len(w.s.Lines) > MaxLines || len(w.s.Backups) > MaxBackups {
 		return fmt.Errorf("grows")
 	}
@@ -358,24 +380,25 @@ func (w *world) check() error {
 }
 
 // boxKeepsItsPromises plays one random life.
-func boxKeepsItsPromises(seed uint64) (seen map[Phase]bool, err error) {
+func boxKeepsItsPromises(seed uint64) (seen map[Phase]bool, nights int, err error) {
 	w := newWorld(seed)
 	for i := range 250 {
 		w.step()
 		if w.err != nil {
-			return w.seen, fmt.Errorf("seed %d, step %d: %w", seed, i, w.err)
+			return w.seen, 0, fmt.Errorf("seed %d, step %d: %w", seed, i, w.err)
 		}
 	}
-	return w.seen, nil
+	return w.seen, w.nights, nil
 }
 
 func TestBoxKeepsItsPromises(t *testing.T) {
-	count := map[Phase]int{}
+	count, nights := map[Phase]int{}, 0
 	for seed := range uint64(1000) {
-		seen, err := boxKeepsItsPromises(seed)
+		seen, n, err := boxKeepsItsPromises(seed)
 		if err != nil {
 			t.Fatal(err)
 		}
+		nights += n
 		for p := range seen {
 			count[p]++
 		}
@@ -386,12 +409,15 @@ func TestBoxKeepsItsPromises(t *testing.T) {
 			t.Errorf("only %d of 1000 lives came to %q", count[p], p)
 		}
 	}
+	if nights < 10 {
+		t.Errorf("only %d runs at night came to nothing", nights)
+	}
 }
 
 func FuzzBoxKeepsItsPromises(f *testing.F) {
 	f.Add(uint64(1))
 	f.Fuzz(func(t *testing.T, seed uint64) {
-		if _, err := boxKeepsItsPromises(seed); err != nil {
+		if _, _, err := boxKeepsItsPromises(seed); err != nil {
 			t.Fatal(err)
 		}
 	})

@@ -13,6 +13,7 @@ import (
 // memory is what Next needs to remember besides what people see.
 type memory struct {
 	booted    bool
+	clock     bool // it tells the right time
 	policy    Policy
 	locked    bool      // the vault cannot be opened for want of the right key
 	vault     *Fault    // why the vault did not answer the last time it was asked
@@ -107,6 +108,7 @@ func (s State) Next(now time.Time, e Event) State {
 	case Asked:
 		s.asked(now, e.Command)
 	case Tick:
+		s.memory.clock = e.ClockTrusted
 	}
 	s.expire(now)
 	s.schedule(now)

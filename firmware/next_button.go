@@ -94,7 +94,7 @@ func (s *State) backUpNow(id usbhost.ID) {
 	for i := range s.Phones {
 		p := &s.Phones[i]
 		if p.Enrolled && p.Attached() && (id == "" || p.ID == id) && !(s.Job.Kind == JobBackup && s.Job.Phone == p.ID) {
-			p.due = true
+			p.due, p.again = true, false
 		}
 	}
 }

@@ -56,6 +56,7 @@ func (s *State) identified(now time.Time, n int, info usbhost.Info) {
 	if port.Phone == "" {
 		port.Phone = info.ID
 		p.Port, p.Outcome, p.Fault, p.tries, p.retryAt, p.shy = n, NotRun, nil, 0, time.Time{}, false
+		p.passes, p.again, p.notYet = 0, false, time.Time{}
 		p.due = p.Enrolled
 		if p.Enrolled {
 			s.say(now, p.Name+" is plugged in.")
@@ -188,6 +189,7 @@ func (s *State) backupEnded(now time.Time, e BackupEnded) {
 		s.Upkeep.News, s.memory.refresh = true, s.memory.upkeep
 		s.keep(now)
 	}
+	job := s.Job
 	if !s.ends(e.Job, JobBackup) {
 		return
 	}
@@ -201,14 +203,18 @@ func (s *State) backupEnded(now time.Time, e BackupEnded) {
 	if p == nil {
 		return
 	}
-	p.due = false
+	p.due, p.again = false, false
 	p.made = p.made || e.Backup != nil
 	if e.Err == nil && e.Verified && e.Backup != nil && e.Backup.Complete && e.Report.Complete() {
 		p.Outcome, p.Fault, p.tries, p.shy = Stored, nil, 0, false
+		p.passes, p.began, p.ended = p.passes+1, job.Began, now
 		if !p.Attached() { // unplugged after its last byte
 			p.Outcome = NotRun
 		}
 		s.say(now, fmt.Sprintf("%s: all %d files are in the vault, read back and compared.", p.Name, e.Report.Listed))
+		return
+	}
+	if job.Again && s.nightFailed(now, p, e) {
 		return
 	}
 	s.backupFailed(now, p, e)
@@ -260,6 +266,10 @@ func (s *State) backupFailed(now time.Time, p *Phone, e BackupEnded) {
 // takeBackup adds a snapshot to what people see.
 func (s *State) takeBackup(b Backup) {
 	b.Name = cleanName(b.Name)
+	if p := s.phone(string(b.Phone)); p != nil && b.Apps != nil {
+		p.Apps = b.Apps
+	}
+	b.Apps = nil // an App is shown once
 	if slices.ContainsFunc(s.Backups, func(o Backup) bool { return o.ID == b.ID }) {
 		return
 	}

@@ -29,6 +29,7 @@ func (s *State) expire(now time.Time) {
 			p.due = p.Enrolled && p.Attached()
 		}
 	}
+	s.nightly(now)
 	if s.memory.booted && !now.Before(s.memory.checkAt) {
 		s.memory.checkDue, s.memory.checkAt = true, now.Add(CheckEvery)
 	}
@@ -90,7 +91,7 @@ func (s *State) pick(now time.Time) Job {
 	for _, port := range s.Ports {
 		p := s.phone(string(port.Phone))
 		if p != nil && p.Port == port.N && p.due && p.Enrolled && !p.Locked {
-			return Job{Kind: JobBackup, Port: port.N, Phone: p.ID, First: !p.made}
+			return Job{Kind: JobBackup, Port: port.N, Phone: p.ID, First: !p.made, Again: p.again}
 		}
 	}
 	if m.checkDue {
@@ -129,7 +130,10 @@ func (s *State) begin(now time.Time, next Job) {
 	case JobBackup:
 		s.Progress = &Progress{Doing: "listing", Began: now, mark: now}
 		s.memory.verifying = false
-		if p := s.phone(string(next.Phone)); !p.shy {
+		switch p := s.phone(string(next.Phone)); {
+		case next.Again:
+			s.say(now, p.Name+": what the night brought is backed up.")
+		case !p.shy:
 			s.say(now, p.Name+": the backup begins.")
 		}
 	case JobRestore:

@@ -98,12 +98,28 @@ type Phone struct {
 	LastComplete *Backup `json:"last_complete,omitempty"` // the newest snapshot that holds everything
 	LastPartial  *Backup `json:"last_partial,omitempty"`  // the newest one that does not, if newer than LastComplete
 	Need         string  `json:"need,omitempty"`          // what a person should do next, one sentence; "" if nothing
+	Apps         []App   `json:"apps,omitempty"`          // chat and social apps in the newest snapshot made since the box started
 
 	due     bool      // to be backed up as soon as it can be
 	retryAt time.Time // due again then; zero for never
 	tries   int       // runs that did not end well since it was plugged in
 	shy     bool      // it said that it was locked only when asked for files, and gave none since
 	made    bool      // a snapshot of it was made since the box started
+
+	passes int       // runs that ended well since it was plugged in
+	began  time.Time // when the last of them began
+	ended  time.Time // and ended
+	again  bool      // due only because it is night; see night.go
+	notYet time.Time // no such run before
+}
+
+// App is a chat or social app, and how the backup is that it writes into the phone's own storage.
+type App struct {
+	Name   string    `json:"name"`
+	Backup time.Time `json:"backup,omitzero"` // when its newest usable backup was written; zero: there is none
+	Media  int64     `json:"media"`           // bytes of its other files
+	Chats  string    `json:"chats,omitempty"` // where its chats are, for an app that writes no backup
+	Hint   string    `json:"hint,omitempty"`  // what the owner should do about its backup; "" if nothing
 }
 
 // Attached reports whether the phone is plugged in.
@@ -239,6 +255,7 @@ type Backup struct {
 	Bytes      int64      `json:"bytes"`
 	Complete   bool       `json:"complete"`
 	Problems   int        `json:"problems,omitempty"` // files left out or stale
+	Apps       []App      `json:"-"`                  // what it holds of chat and social apps; only of one just made, see Phone.Apps
 }
 
 // Phone returns the phone of that ID.
