@@ -99,6 +99,7 @@ func (r *restore) run(ctx context.Context) error {
 	if err := r.room(root); err != nil {
 		return err
 	}
+	earlyFirst(root, 1)
 	r.tally.Phase(usbhost.Copying)
 	r.fetch = newFetcher(r.p.s, r.p.local)
 	if err := r.roots(ctx, root); err != nil {
@@ -257,17 +258,17 @@ func (r *restore) roots(ctx context.Context, root *sendDir) error {
 
 // dir sends what a folder of the snapshot holds into its place.
 func (r *restore) dir(ctx context.Context, d *sendDir) error {
+	for _, sub := range d.subs { // before files: see earlyFirst
+		if err := r.sub(ctx, d.place, sub); err != nil {
+			return err
+		}
+	}
 	for _, f := range d.files {
 		path := f.Name()
 		if d.path != "." {
 			path = d.path + "/" + f.Name()
 		}
 		if err := r.file(ctx, d.place, path, f); err != nil {
-			return err
-		}
-	}
-	for _, sub := range d.subs {
-		if err := r.sub(ctx, d.place, sub); err != nil {
 			return err
 		}
 	}
