@@ -14,6 +14,7 @@ import (
 	"phonebackupbox/storage/array"
 	"phonebackupbox/storage/vault"
 	"phonebackupbox/usbhost"
+	"phonebackupbox/usbhost/apps"
 	"phonebackupbox/usbhost/folder"
 )
 
@@ -70,6 +71,7 @@ type backupResult struct {
 	Survives  int           `json:"survives"` // drives that may die now without loss
 	Wanted    int           `json:"wanted"`
 	Problems  []problemJSON `json:"problems"`
+	Apps      []appJSON     `json:"apps"`                 // chat and social apps, and how their own backups are
 	StoppedBy string        `json:"stopped_by,omitempty"` // why the run ended early
 }
 
@@ -122,7 +124,11 @@ func backUp(ctx context.Context, c *call, r *rack, phone usbhost.Phone) (err err
 	if err != nil {
 		return errors.Join(runErr, err)
 	}
-	return c.backupDone(snap, report, runErr, health, time.Since(start))
+	found, err := r.appsIn(ctx, snap)
+	if err != nil { // it was read back a moment ago
+		return hintError{errors.Join(runErr, err), "read-back", "the snapshot is there, but not all of it can be read: run boxd vault verify"}
+	}
+	return c.backupDone(snap, report, found, runErr, health, time.Since(start))
 }
 
 // catchUp gives attached drives what they lack, so that one that travels can leave with the newest backup.
@@ -148,11 +154,12 @@ func outcome(report usbhost.Report, complete bool) vault.Outcome {
 	return o
 }
 
-func (c *call) backupDone(snap vault.Snapshot, report usbhost.Report, runErr error, health array.Health, took time.Duration) error {
+func (c *call) backupDone(snap vault.Snapshot, report usbhost.Report, found []apps.App, runErr error, health array.Health, took time.Duration) error {
 	res := backupResult{
 		Snapshot: toJSON(snap), Listed: report.Listed, Stored: report.Stored, Kept: report.Kept, Removed: report.Removed,
 		Bytes: report.Bytes, Moved: report.Moved, Seconds: took.Seconds(), Complete: snap.Complete,
 		Survives: survives(health), Wanted: health.Survive, Problems: problems(report.Problems),
+		Apps: inWords(found, time.Now()),
 	}
 	if runErr != nil {
 		res.StoppedBy = printable(runErr.Error())
@@ -184,6 +191,7 @@ func (res backupResult) text(w io.Writer) {
 	}
 	fmt.Fprintf(w, "  %s in all, %s copied in %.1f s%s\n", size(res.Bytes), size(res.Moved), res.Seconds, rate)
 	printProblems(w, res.Problems)
+	printApps(w, res.Apps)
 }
 
 func problems(in []usbhost.Problem) []problemJSON {
@@ -245,7 +253,7 @@ func restoreCommand(flags *pflag.FlagSet) action {
 			}
 			phone = "folder:" + to
 		}
-		return restore(ctx, c, r, snap, phone)
+		return restore(ctx, c, r, snap, phone, to == "")
 	}
 }
 
@@ -286,18 +294,33 @@ type restoreResult struct {
 	Bytes    int64         `json:"bytes"`
 	Seconds  float64       `json:"seconds"`
 	Problems []problemJSON `json:"problems"`
+	Receipt  *receipt      `json:"receipt,omitempty"` // of a restore onto a phone
 }
 
-// restore puts a snapshot onto a phone or into a folder.
-func restore(ctx context.Context, c *call, r *rack, snap vault.Snapshot, target string) (err error) {
+// restore puts a snapshot onto a phone or into a folder; see restoreOnto.
+func restore(ctx context.Context, c *call, r *rack, snap vault.Snapshot, target string, receipted bool) (err error) {
 	phone, err := openPhone(ctx, target)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, phone.Close()) }()
+	return restoreOnto(ctx, c, r, snap, phone, receipted)
+}
+
+// restoreOnto puts a snapshot onto a phone. With receipted its owner is told what was put where and what is left to do.
+func restoreOnto(ctx context.Context, c *call, r *rack, snap vault.Snapshot, phone usbhost.Phone, receipted bool) error {
 	from, err := r.vault.FS(ctx, snap)
 	if err != nil {
 		return err
+	}
+	var paper *receipt
+	if receipted {
+		if paper, err = newReceipt(from, snap, time.Now()); err != nil {
+			return err
+		}
+		if paper.placesWhatsApp() {
+			fmt.Fprintln(c.err, "WhatsApp's folder goes first. Do not open WhatsApp on that phone before the restore has ended.")
+		}
 	}
 	start, progress := time.Now(), newBar(c.err, "restore")
 	report, err := phone.Restore(ctx, from, func(p usbhost.Progress) {
@@ -307,11 +330,17 @@ func restore(ctx context.Context, c *call, r *rack, snap vault.Snapshot, target 
 	if err != nil {
 		return err
 	}
-	res := restoreResult{snap.ID, report.Listed, report.Stored, report.Kept, report.Bytes, time.Since(start).Seconds(), problems(report.Problems)}
+	res := restoreResult{snap.ID, report.Listed, report.Stored, report.Kept, report.Bytes, time.Since(start).Seconds(), problems(report.Problems), paper}
+	if paper != nil {
+		if err := paper.fill(from, report.Problems); err != nil {
+			return err
+		}
+	}
 	err = c.print(res, func(w io.Writer) {
 		fmt.Fprintf(w, "snapshot %s restored: %s, %s, %.1f s; %s there already\n", short(snap.ID),
 			plural(res.Restored, "file", "files"), size(res.Bytes), res.Seconds, count(res.Kept))
 		printProblems(w, res.Problems)
+		paper.text(w)
 	})
 	switch {
 	case err != nil || report.Complete():

@@ -173,16 +173,29 @@ func (b *bays) Begin(ctx context.Context, phone usbhost.Info) (firmware.Draft, e
 	if err != nil {
 		return nil, err
 	}
-	return draft{t}, nil
+	return draft{t, r}, nil
 }
 
 // draft is a vault's Tree in the firmware's words.
-type draft struct{ *vault.Tree }
+type draft struct {
+	*vault.Tree
+	rack *rack
+}
 
 // Commit makes the snapshot visible and durable.
 func (d draft) Commit(ctx context.Context, report usbhost.Report, complete bool) (firmware.Backup, error) {
 	s, err := d.Tree.Commit(ctx, outcome(report, complete))
-	return asBackup(s), err
+	b := asBackup(s)
+	if err != nil {
+		return b, err
+	}
+	// The backup is made, and telling of apps is no part of it: what can be looked at is told, and that the vault has a folder
+	// that cannot be read is for the read-back and the checks to find.
+	found, _ := d.rack.appsIn(ctx, s)
+	for _, a := range found {
+		b.Apps = append(b.Apps, firmware.App{Name: a.Name, Backup: a.Backup, Media: a.Media, Chats: a.Chats(), Hint: a.Hint()})
+	}
+	return b, nil
 }
 
 func asBackup(s vault.Snapshot) firmware.Backup {

@@ -150,7 +150,7 @@ func vaultExportCommand(flags *pflag.FlagSet) action {
 		if err := makeTarget(*to, *into); err != nil {
 			return err
 		}
-		return restore(ctx, c, r, snap, "folder:"+*to)
+		return restore(ctx, c, r, snap, "folder:"+*to, false)
 	}
 }
 

@@ -52,7 +52,7 @@ func (g *guide) run(ctx context.Context, dirs []string) error {
 		return err
 	}
 	g.say("\nCopying %s into %s. This may take a while.\n", size(snap.Bytes), printable(target))
-	err = restore(ctx, g.c, r, snap, "folder:"+target)
+	err = restore(ctx, g.c, r, snap, "folder:"+target, false)
 	if err == nil {
 		g.say("\nDone: everything of this backup is in\n  %s\n", printable(target))
 	}
