@@ -332,9 +332,9 @@ func appliance(l *lab) {
 // hear reads the console up to a line that holds text.
 func (l *lab) hear(text string) {
 	l.Helper()
-	for {
+	for from := time.Now(); ; {
 		line, ok := l.m.Next(silence)
-		if !ok || strings.HasPrefix(line, "vm: ") {
+		if !ok || time.Since(from) > patience || strings.HasPrefix(line, "vm: ") {
 			l.Fatalf("waiting for %q, it said %q:\n%s", text, line, l.m.Log())
 		}
 		if strings.Contains(line, text) {
