@@ -28,8 +28,9 @@ type memory struct {
 	verifying bool      // the running backup is committed and being read back
 	begun     []pair    // restores that were begun and not finished: their targets are not empty any more
 	stop, off bool
-	healTries int  // that left something unhealed with the drives as they are
-	healLoss  bool // the running heal makes good the loss of a drive
+	healTries int       // that left something unhealed with the drives as they are
+	healLoss  bool      // the running heal makes good the loss of a drive
+	evenAt    time.Time // nothing is evened out before
 
 	upkeep        bool // this box does its upkeep
 	poweredBefore time.Duration

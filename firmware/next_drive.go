@@ -30,7 +30,7 @@ func (s *State) setHealth(now time.Time, h Health) {
 	changed := s.drivesChanged(now, old.Drives, h.Drives)
 	s.drivesAre(h.Drives, changed)
 	if changed {
-		s.memory.healAt, s.memory.healTries = time.Time{}, 0
+		s.memory.healAt, s.memory.healTries, s.memory.evenAt = time.Time{}, 0, time.Time{}
 		for i := range s.Phones { // what failed for want of a drive may work now
 			if p := &s.Phones[i]; p.Attached() && p.Fault != nil && p.Fault.Light > 1 {
 				p.due = p.Enrolled
@@ -157,6 +157,9 @@ func (s *State) healEnded(now time.Time, e HealEnded) {
 	s.memory.news = slices.DeleteFunc(s.memory.news, func(f Fault) bool { return f.Light > 1 })
 	at := s.memory.healAt
 	s.setHealth(now, e.Health)
+	if s.Health.Uneven > 0 { // some of it cannot be moved now; trying each hour would be no better than each day
+		s.memory.evenAt = now.Add(evenAgain)
+	}
 	if s.Health.Unhealed > 0 {
 		s.memory.healAt = at
 		return

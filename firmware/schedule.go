@@ -152,7 +152,11 @@ func (s *State) begin(now time.Time, next Job) {
 	case JobHeal:
 		s.Heal = &Heal{Began: now}
 		s.memory.healLoss = s.Health.Hurt
-		s.say(now, "The drives are being made whole.")
+		if s.Heal.Even = s.Health.Unhealed == 0; s.Heal.Even {
+			s.say(now, "What is stored is being evened out over the drives, so that all their room is of use.")
+		} else {
+			s.say(now, "The drives are being made whole.")
+		}
 	}
 }
 

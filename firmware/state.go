@@ -227,6 +227,7 @@ type Health struct {
 	Now       int     `json:"now"`       // drives that may still die without loss; -1: something cannot be read now
 	Unhealed  int64   `json:"unhealed"`  // bytes that are not as well protected as wanted
 	Healable  bool    `json:"healable"`  // the attached drives are enough to protect them
+	Uneven    int64   `json:"uneven"`    // bytes that a heal would move because room for protected data is short on some drives
 	Hurt      bool    `json:"hurt"`      // some would lack protection even if all known drives were here: one was lost
 	Snapshots int     `json:"snapshots"` // snapshots in the vault
 	Bytes     int64   `json:"bytes"`     // stored in the vault, before parity
@@ -242,6 +243,7 @@ type Heal struct {
 	Done  int64     `json:"done"`
 	Total int64     `json:"total"` // 0 while unknown
 	Began time.Time `json:"began"`
+	Even  bool      `json:"even"` // nothing lacks protection: blobs are moved to where there is room
 }
 
 // Backup is one snapshot in the vault.

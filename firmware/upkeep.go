@@ -32,6 +32,8 @@ const (
 	againAfter = time.Hour
 	// fullAfter is the wait between two prunes while the drives are full.
 	fullAfter = 24 * time.Hour
+	// evenAgain is the wait after a heal that left the drives uneven.
+	evenAgain = 24 * time.Hour
 	// keepEvery is how often the time that the box was on is written down.
 	keepEvery = time.Hour
 )
@@ -213,6 +215,10 @@ func (s *State) pickUpkeep(now time.Time) Job {
 	}
 	if s.pruneDue(now) {
 		return Job{Kind: JobPrune, Accepted: s.Upkeep.Accepted}
+	}
+	// After the prune, which may have made room.
+	if s.Health.Uneven > 0 && !now.Before(s.memory.healAt) && !now.Before(s.memory.evenAt) {
+		return Job{Kind: JobHeal}
 	}
 	return Job{}
 }

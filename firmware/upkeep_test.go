@@ -151,6 +151,7 @@ type life struct {
 	hours  time.Duration // that a drive takes to be read whole
 	prunes int
 	heals  int
+	stays  int64                       // bytes that a heal cannot even out
 	ends   func(ScrubEnded) ScrubEnded // what passes find
 }
 
@@ -178,6 +179,7 @@ func (l *life) live(d time.Duration) {
 		case JobHeal:
 			l.heals++
 			l.health.Unhealed, l.health.Now, l.health.Hurt = 0, l.health.Want, false
+			l.health.Uneven = min(l.health.Uneven, l.stays)
 			l.then(10*time.Minute, HealEnded{Job: job.N, Health: l.health})
 		case JobScrub:
 			l.scrubs(job)
@@ -390,6 +392,78 @@ func TestAfterALossAllDrivesAreRead(t *testing.T) {
 	l.live(8 * time.Hour)
 	if n := len(l.drives["d1"].full); n != before+1 || l.heals != 2 {
 		t.Errorf("read %d times, %d heals", n, l.heals)
+	}
+}
+
+// Drives with room for all that comes are left alone. Where room is short and uneven they are evened out once nobody wants
+// anything, and what cannot be moved is not tried again before a day, or before a drive comes.
+func TestDrivesAreEvenedOutWhenAllIsQuiet(t *testing.T) {
+	for _, tt := range []struct {
+		name          string
+		uneven, stays int64
+		change        func(*Health)
+		soon, days    int // heals in the first minutes, and in three days
+	}{
+		{"even drives", 0, 0, nil, 0, 0},
+		{"all can be moved", 5 << 30, 0, nil, 0, 1},
+		{"some of it cannot", 5 << 30, 1 << 30, nil, 0, 3},
+		{"and it is protected too little", 5 << 30, 1 << 30, func(h *Health) { h.Unhealed, h.Now = 7, 0 }, 1, 3},
+		{"with a drive away", 5 << 30, 5 << 30, func(h *Health) { h.Drives[2].State = DriveAway }, 0, 3},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			l := newLife(t, 0)
+			l.live(day)
+			l.night()
+			l.health.Uneven, l.stays = tt.uneven, tt.stays
+			if tt.change != nil {
+				tt.change(&l.health)
+			}
+			l.live(quietFor - 2*time.Minute)
+			if l.heals != tt.soon {
+				t.Errorf("%d heals while somebody may want something", l.heals)
+			}
+			l.live(3*day - time.Hour)
+			if l.heals != tt.days {
+				t.Errorf("%d heals in three days, want %d", l.heals, tt.days)
+			}
+		})
+	}
+	l := newLife(t, 0)
+	l.health.Uneven, l.stays = 5<<30, 5<<30
+	l.live(2 * time.Hour)
+	l.health.Drives = append(slices.Clone(l.health.Drives), Drive{ID: "d4", Label: "D", State: DriveOK})
+	l.drives["d4"], l.stays = &caretaken{}, 0
+	l.live(time.Hour)
+	if l.heals != 2 || l.health.Uneven > 0 {
+		t.Errorf("%d heals once a drive came, %d bytes uneven", l.heals, l.health.Uneven)
+	}
+}
+
+// Evening out gives way to a phone, and is called what it is.
+func TestEveningOutGivesWayToAPhone(t *testing.T) {
+	l := newLife(t, 0)
+	l.live(day)
+	l.health.Uneven = 5 << 30
+	for range 10 {
+		if job := l.s.Job; job.Kind == JobCheck {
+			l.then(0, Checked{Job: job.N, Health: l.health})
+		} else if job.Kind == NoJob {
+			l.then(time.Minute, Tick{})
+		}
+	}
+	l.runs(JobHeal)
+	if l.s.Heal == nil || !l.s.Heal.Even {
+		t.Errorf("%+v", l.s.Heal)
+	}
+	job := l.s.Job.N
+	l.plug(1, usbhost.Info{ID: anna})
+	if !l.s.Job.Cancel {
+		t.Fatal("it goes on")
+	}
+	l.then(time.Second, HealEnded{Job: job, Err: context.Canceled}).runs(JobBackup).backedUp(l.health).runs(NoJob).then(time.Minute, PhoneLeft{1})
+	l.live(quietFor + 2*time.Minute)
+	if l.heals != 1 {
+		t.Errorf("%d heals afterwards", l.heals)
 	}
 }
 

@@ -294,7 +294,7 @@ var driveStates = map[array.State]firmware.DriveState{
 func (b *bays) inWords(h array.Health, snapshots int) firmware.Health {
 	out := firmware.Health{
 		Known: true, Want: h.Survive, Now: survives(h), Snapshots: snapshots, Bytes: h.Bytes, Lost: len(h.Lost),
-		Unhealed: unhealed(h), Healable: healable(h), Hurt: !h.Protected(),
+		Unhealed: unhealed(h), Healable: healable(h), Uneven: h.Uneven, Hurt: !h.Protected(),
 	}
 	for _, d := range h.Drives {
 		state, shown := driveStates[d.State]

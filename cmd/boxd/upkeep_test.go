@@ -58,10 +58,17 @@ func (l *lab) run(f func()) {
 	if err != nil {
 		l.Fatal(err)
 	}
-	l.bays = &bays{password: key, policy: vault.DefaultPolicy, state: l.state}
+	b := &bays{password: key, policy: vault.DefaultPolicy, state: l.state}
 	for _, dir := range append(l.drives, filepath.Join(l.dir, "plain")) {
-		l.bays.plug(dir)
+		b.plug(dir)
 	}
+	l.runOn(b, f)
+}
+
+// runOn runs the box on these bays.
+func (l *lab) runOn(b *bays, f func()) {
+	l.Helper()
+	l.bays = b
 	l.lane = make(lane)
 	l.box = firmware.New(firmware.Config{Bus: l.lane, Vault: l.bays, Roster: roster{filepath.Join(l.state, enrolledName)}, Drives: l.bays,
 		Keeper: l.bays, Diary: diary{l.state}})

@@ -197,6 +197,9 @@ func (res statusResult) text(w io.Writer) {
 	fmt.Fprintf(w, "vault %s: %s\n", short(res.Vault), res.Verdict)
 	fmt.Fprintf(w, "  %s, %s in %s\n", plural(res.Snapshots, "snapshot", "snapshots"), size(h.Bytes), plural(h.Blobs, "blob", "blobs"))
 	fmt.Fprintf(w, "  %s\n", protection(h))
+	if h.Uneven > 0 {
+		fmt.Fprintf(w, "  room is short on some drives only: boxd vault repair moves %s to the others, a box does so by itself\n", size(h.Uneven))
+	}
 	for _, d := range h.Drives {
 		room := ""
 		if d.Total > 0 {

@@ -76,6 +76,9 @@ type Health struct {
 	Lost []string `json:"lost"`
 	// Damaged counts shards and copies found damaged or missing since Open and not yet repaired.
 	Damaged int `json:"damaged"`
+	// Uneven is about how many bytes Repair would write to even out drives where room for protected blobs is short; 0 where
+	// it would write none.
+	Uneven int64 `json:"uneven"`
 	// LedgerIncomplete is set when part of the ledger cannot be read on any drive present. Names may be missing then:
 	// an unknown one gives ErrUnavailable, and nothing can be written.
 	LedgerIncomplete bool `json:"ledger_incomplete"`

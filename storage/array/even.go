@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"math"
 	"slices"
 
 	"phonebackupbox/storage"
@@ -100,9 +101,17 @@ func (l *leveller) look(ctx context.Context) (bool, error) {
 
 // leveller returns nil where there is nothing to even out.
 func (r *repairer) leveller(ctx context.Context) (*leveller, error) {
-	a := r.a
+	l := r.a.leveller(func(ms []*member) []storage.Space { return r.a.spaces(ctx, ms) })
+	if l != nil {
+		l.r = r
+	}
+	return l, ctx.Err()
+}
+
+// leveller is one over the drives as they are, nil where there is nothing to even out.
+func (a *Array) leveller(spaces func([]*member) []storage.Space) *leveller {
 	a.mu.RLock()
-	l := &leveller{r: r, survive: a.led.survive}
+	l := &leveller{survive: a.led.survive}
 	whole := len(a.draining) == 0 && !a.led.incomplete
 	for id, d := range a.led.drives {
 		if d.removed || d.travels {
@@ -117,21 +126,69 @@ func (r *repairer) leveller(ctx context.Context) (*leveller, error) {
 	}
 	a.mu.RUnlock()
 	if !whole || l.survive == 0 || len(l.shelves) <= l.survive+1 {
-		return nil, nil
+		return nil
 	}
 	var ms []*member
 	for _, s := range l.shelves {
 		ms = append(ms, s.m)
 	}
 	total := make([]int64, len(ms))
-	for i, space := range a.spaces(ctx, ms) {
+	for i, space := range spaces(ms) {
 		l.shelves[i].free, total[i] = space.Free, space.Total
 		if space.Total == 0 { // it does not say
-			return nil, ctx.Err()
+			return nil
 		}
 	}
 	l.all = protectable(total, l.survive)
-	return l, ctx.Err()
+	return l
+}
+
+// planned is about how many bytes even would write; 0 exactly where it would write none, since it asks the same questions of the
+// same blobs. It changes only the leveller.
+func (l *leveller) planned() (bytes int64) {
+	a := l.r.a
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	for _, step := range []func(fact) (change, bool){
+		func(f fact) (change, bool) {
+			i, _, c := l.bestMove(f)
+			return c, i >= 0
+		},
+		func(f fact) (change, bool) {
+			_, c := l.bestStripe(f)
+			return c, c.cost > 0
+		},
+	} {
+		for _, first := range a.led.idx.all() {
+			if !l.short() {
+				return bytes
+			}
+			f := a.mainFact(first)
+			if f.size < smallBlob {
+				continue
+			}
+			if c, ok := step(f); ok {
+				bytes += c.cost
+				l.apply(c)
+				for i, s := range l.shelves {
+					l.r.room[s.m] += min(c.delta[i], 0)
+				}
+			}
+		}
+	}
+	return bytes
+}
+
+// mainFact is the fact of a blob that its protection counts on, without its files. The caller holds mu.
+func (a *Array) mainFact(first uint32) (f fact) {
+	spare := math.MinInt
+	for i := first; i != 0; i = a.led.idx.entries[i].next {
+		e := a.led.idx.entries[i]
+		if place := a.led.places[e.place]; place.spare(a.relied) > spare {
+			f, spare = fact{shape: a.led.shapeOf(e), place: place}, place.spare(a.relied)
+		}
+	}
+	return f
 }
 
 // protectable is the room for protected blobs as the drives are, and if all of them had the same.
@@ -199,9 +256,12 @@ func (l *leveller) shelf(no driveNo) int {
 }
 
 // bestMove finds the blob's file on the fullest drive, and the emptiest drive that has none; i is -1 if moving it there would
-// make the drives less even.
+// make the drives less even, or if they are even enough.
 func (l *leveller) bestMove(f fact) (i, to int, c change) {
 	i, to = -1, -1
+	if !l.uneven() {
+		return i, to, c
+	}
 	for n, no := range f.place.holders {
 		if at := l.shelf(no); at >= 0 && (i < 0 || l.shelves[at].free < l.shelves[l.shelf(f.place.holders[i])].free) {
 			i = n
@@ -261,9 +321,6 @@ func (l *leveller) apply(c change) {
 
 // move puts a file of a blob from the fullest drive on the emptiest, if that makes the drives more even.
 func (l *leveller) move(ctx context.Context, p *patient) error {
-	if !l.uneven() {
-		return nil
-	}
 	i, to, c := l.bestMove(p.main)
 	if i < 0 {
 		return nil

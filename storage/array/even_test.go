@@ -3,6 +3,7 @@ package array_test
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"testing"
 
@@ -107,6 +108,14 @@ func TestNewDriveBringsRoom(t *testing.T) {
 				}
 				all = append(all, c)
 			}
+			// The small blobs get there first: from then on only evenness is a reason to repair.
+			if _, err := r.a.CatchUp(t.Context(), nil); err != nil {
+				t.Fatal(err)
+			}
+			h := wantHealthy(t, r.a)
+			if h.Uneven == 0 {
+				t.Errorf("nothing is said to be uneven: %+v", h.Drives)
+			}
 			before := r.written()
 			rep := repair(t, r.a)
 			if rep.Moved+rep.Spread == 0 || len(rep.Lost) > 0 {
@@ -120,11 +129,16 @@ func TestNewDriveBringsRoom(t *testing.T) {
 			if gained := room; written > 8*gained {
 				t.Errorf("%d KiB written for %d KiB of room", written>>10, gained>>10)
 			}
-			t.Logf("moved %d, striped anew %d; %d KiB written for %d KiB of room", rep.Moved, rep.Spread, written>>10, room>>10)
+			if h.Uneven < written/2 || h.Uneven > written*2 {
+				t.Errorf("%d KiB said to be uneven, %d KiB written", h.Uneven>>10, written>>10)
+			}
+			t.Logf("moved %d, striped anew %d; %d KiB written, of %d foreseen, for %d KiB of room", rep.Moved, rep.Spread, written>>10, h.Uneven>>10, room>>10)
 			for i := range n {
 				wantBlob(t, r.a, packName(i), pack(1<<20, uint64(i)))
 			}
-			wantHealthy(t, r.a)
+			if h := wantHealthy(t, r.a); h.Uneven > 0 {
+				t.Errorf("%d KiB are uneven after a repair", h.Uneven>>10)
+			}
 			if rep := repair(t, r.a); rep.Moved+rep.Spread > 0 {
 				t.Errorf("a second repair goes on: %+v", rep)
 			}
@@ -154,11 +168,69 @@ func TestRoomEnoughMovesNothing(t *testing.T) {
 	if err := r.a.Add(t.Context(), r.members(2)[0]); err != nil {
 		t.Fatal(err)
 	}
+	if h := health(t, r.a); h.Uneven > 0 {
+		t.Errorf("%d bytes are said to be uneven", h.Uneven)
+	}
 	if rep := repair(t, r.a); rep.Moved+rep.Spread > 0 {
 		t.Errorf("%+v", rep)
 	}
 	if h := wantHealthy(t, r.a); h.Drives[2].Lacks > 0 {
 		t.Errorf("small blobs are not on the new drive: %+v", h.Drives[2])
+	}
+}
+
+// A year of nights on a vault with drives of any size, to which another came long ago: whoever repairs only when Health says that
+// something is uneven evens out as well as one who always does, and never two nights for nothing.
+func TestHealthSaysWhenARepairWouldEvenOut(t *testing.T) {
+	asked := 0
+	for seed := range uint64(12) {
+		rng := rand.New(rand.NewPCG(seed, 5))
+		survive := 1 + rng.IntN(2)
+		capacity := make([]int64, survive+1+rng.IntN(2))
+		for i := range capacity {
+			capacity[i] = 12 + rng.Int64N(24)
+		}
+		r := sized(t, 100+seed, survive, capacity...)
+		for i := range rng.Int64N(12) {
+			mustPut(t, r.a, packName(int(i)), pack(1<<20, uint64(i)))
+		}
+		mustSync(t, r.a)
+		d := vdrive.New(1000 + seed)
+		d.Capacity((12+rng.Int64N(36))*mega+reserve, reserve)
+		r.drives = append(r.drives, d)
+		if err := r.a.Add(t.Context(), r.members(len(capacity))[0]); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.a.CatchUp(t.Context(), nil); err != nil {
+			t.Fatal(err)
+		}
+		for night := range 30 {
+			err := r.a.Put(t.Context(), packName(100+night), pack(300_000+rng.IntN(2<<20), uint64(night)))
+			if err != nil && !errors.Is(err, storage.ErrFull) {
+				t.Fatal(err)
+			}
+			mustSync(t, r.a)
+			if !health(t, r.a).Protected() {
+				break // a repair has more to do now than to even out
+			}
+			says := health(t, r.a).Uneven
+			rep := repair(t, r.a)
+			if moved := rep.Moved + rep.Spread; moved > 0 != (says > 0) {
+				t.Errorf("seed %d, night %d: %d bytes said to be uneven, %d blobs moved", seed, night, says, moved)
+			}
+			if says > 0 {
+				asked++
+			}
+			for tries := 0; health(t, r.a).Uneven > 0; tries++ {
+				if repair(t, r.a); tries > 2 {
+					t.Errorf("seed %d, night %d: still %d bytes uneven", seed, night, health(t, r.a).Uneven)
+					break
+				}
+			}
+		}
+	}
+	if asked < 12 {
+		t.Errorf("only %d nights on which there was something to even out", asked)
 	}
 }
 

@@ -20,7 +20,27 @@ func (a *Array) Health(ctx context.Context) (Health, error) {
 		}
 		h.Drives[i].Free, h.Drives[i].Total = spaces[i].Free, spaces[i].Total
 	}
+	h.Uneven = a.unevenness(members, spaces)
 	return h, ctx.Err()
+}
+
+// unevenness is Health.Uneven, given how much room members have.
+func (a *Array) unevenness(members []*member, spaces []storage.Space) int64 {
+	r := &repairer{a: a, room: make(map[*member]int64)}
+	l := a.leveller(func(ms []*member) []storage.Space {
+		out := make([]storage.Space, len(ms))
+		for i, m := range ms {
+			if at := slices.Index(members, m); at >= 0 {
+				out[i], r.room[m] = spaces[at], spaces[at].Free
+			}
+		}
+		return out
+	})
+	if l == nil {
+		return 0
+	}
+	l.r = r
+	return l.planned()
 }
 
 // health counts. The caller holds mu. The members are those of h.Drives, nil where a drive is not in use.

@@ -69,7 +69,11 @@ func status(w io.Writer, s firmware.State) {
 		fmt.Fprintf(w, "  %s\n", s.Progress.Summary())
 	}
 	if s.Heal != nil {
-		fmt.Fprintf(w, "  making the drives whole: %s of %s\n", firmware.Bytes(s.Heal.Done), firmware.Bytes(s.Heal.Total))
+		what := "making the drives whole"
+		if s.Heal.Even {
+			what = "evening out the drives"
+		}
+		fmt.Fprintf(w, "  %s: %s of %s\n", what, firmware.Bytes(s.Heal.Done), firmware.Bytes(s.Heal.Total))
 	}
 	for _, f := range s.Faults {
 		detail := ""

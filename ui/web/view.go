@@ -136,6 +136,8 @@ func headlineOf(s firmware.State, now time.Time) headline {
 		return headline{tone, fault.Sentence, fault.Advice, string(fault.Code), plain(fault.Detail)}
 	case s.Phase == firmware.VaultLocked:
 		return headline{Tone: "ask", Title: "The vault is locked", Advice: "Plug in the key stick, or give the 24 words."}
+	case s.Heal != nil && s.Heal.Even:
+		return headline{Tone: "busy", Title: "Evening out the drives", Advice: "Everything is protected; it is moved to where there is room. You may use the box meanwhile."}
 	case s.Heal != nil:
 		return headline{Tone: "busy", Title: "Making the drives whole", Advice: "New protection is being written. You may use the box meanwhile."}
 	case len(s.Phones) == 0:
@@ -210,6 +212,9 @@ func progressOf(s firmware.State) *progressView {
 			return nil
 		}
 		v := &progressView{Label: "Protecting", Known: s.Heal.Total > 0, Percent: percent(s.Heal.Done, s.Heal.Total)}
+		if s.Heal.Even {
+			v.Label = "Moving"
+		}
 		if v.Known {
 			v.Facts = []string{size(s.Heal.Done) + " of " + size(s.Heal.Total)}
 		}
