@@ -10,7 +10,7 @@ import (
 )
 
 // Add takes a drive in: a new one, that holds nothing of an array, or a known one that came back. New blobs use it at
-// once; Repair moves what is to be on it.
+// once; Repair moves what is to be on it. A new one that could not be written down is not taken in, then or later.
 func (a *Array) Add(ctx context.Context, m Member) error {
 	a.change.Lock()
 	defer a.change.Unlock()
@@ -42,11 +42,19 @@ func (a *Array) add(ctx context.Context, m Member) error {
 	a.mu.Lock()
 	a.led, a.members = led, members
 	maps.DeleteFunc(a.damage, func(h holder, _ string) bool { return h.m.ID == m.ID })
-	if d, ok := led.drives[m.ID]; !ok || d.removed {
-		a.register(fresh)
+	was, known := led.drives[m.ID]
+	var r *pendingRecord
+	if !known || was.removed {
+		r = a.register(fresh)
 	}
 	a.mu.Unlock()
-	if err := a.sync(ctx, true); err != nil {
+	err = a.commitOr(ctx, r, func() {
+		if delete(a.led.drives, m.ID); known {
+			a.led.drives[m.ID] = was
+		}
+		a.members = slices.DeleteFunc(slices.Clone(a.members), func(o *member) bool { return o == fresh })
+	})
+	if err != nil {
 		return err
 	}
 	if err := fresh.down.Load(); err != nil {
@@ -79,12 +87,14 @@ func (a *Array) travel(ctx context.Context, id string, travels bool) error {
 		a.mu.Unlock()
 		return fmt.Errorf("the array knows no such drive: %w", storage.ErrNotExist)
 	}
+	was := d
+	var r *pendingRecord
 	if d.travels != travels {
 		d.travels = travels
-		a.setDrive(id, d)
+		r = a.setDrive(id, d)
 	}
 	a.mu.Unlock()
-	return a.sync(ctx, true)
+	return a.commitOr(ctx, r, func() { a.led.drives[id] = was })
 }
 
 // Remove gives a drive up for lost: what it holds no longer counts, and the next Repair protects anew what is left.
@@ -114,10 +124,11 @@ func (a *Array) removeDrive(ctx context.Context, id string) error {
 		a.mu.Unlock()
 		return fmt.Errorf("it is the only one present; attach another first: %w", storage.ErrUnavailable)
 	}
+	was := d
 	d.removed = true
-	a.setDrive(id, d)
+	r := a.setDrive(id, d)
 	a.mu.Unlock()
-	return a.sync(ctx, true)
+	return a.commitOr(ctx, r, func() { a.led.drives[id] = was })
 }
 
 // NeededOf counts the blobs that no known drives can bring back without one of them. Those that are away count as good.

@@ -108,15 +108,18 @@ func Create(ctx context.Context, members []Member, o Options) (*Array, error) {
 }
 
 // register adds a drive to the ledger. The caller holds mu, or is alone.
-func (a *Array) register(m *member) {
+func (a *Array) register(m *member) *pendingRecord {
 	a.led.drive(m.ID)
-	a.setDrive(m.ID, driveState{label: m.Label})
+	return a.setDrive(m.ID, driveState{label: m.Label})
 }
 
-// setDrive changes what the ledger says of a drive. The caller holds mu, or is alone.
-func (a *Array) setDrive(id string, d driveState) {
+// setDrive changes what the ledger says of a drive, once the record that it returns is committed. The caller holds mu, or is
+// alone.
+func (a *Array) setDrive(id string, d driveState) *pendingRecord {
 	a.led.drives[id] = d
-	a.pending = append(a.pending, &pendingRecord{kind: driveRecord, id: id, drive: d})
+	r := &pendingRecord{kind: driveRecord, id: id, drive: d}
+	a.pending = append(a.pending, r)
+	return r
 }
 
 // Open opens the array that members belong to, whatever is left of it. It reads ledgers, never data. Members that do

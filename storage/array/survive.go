@@ -37,12 +37,18 @@ func (a *Array) setSurvive(ctx context.Context, n int) error {
 	if was == n {
 		return nil
 	}
+	return a.commitOr(ctx, r, func() { a.led.survive = was })
+}
+
+// commitOr commits a pending change of the array, for who holds commit. If that fails it is taken back: who asked for it is told
+// so, and no later Sync may do it. undo runs with mu held. Without r there is no change, and nothing to take back.
+func (a *Array) commitOr(ctx context.Context, r *pendingRecord, undo func()) error {
 	err := a.sync(ctx, true)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if i := slices.Index(a.pending, r); i >= 0 { // it was not committed, and who asked for it is told so: no later Sync may
+	if i := slices.Index(a.pending, r); i >= 0 {
 		a.pending = slices.Delete(a.pending, i, i+1)
-		a.led.survive = was
+		undo()
 	}
 	return err
 }
