@@ -179,7 +179,7 @@ func runBox(ctx context.Context, c *call, o runOptions) (err error) {
 	a.bays = b
 	ports := sockets{make(chan usbhost.Phone)}
 	a.box = firmware.New(firmware.Config{Bus: ports, Vault: b, Roster: roster{filepath.Join(c.state, enrolledName)}, Drives: b,
-		Policy: settings.Policy, Keeper: b, Diary: diary{c.state}})
+		Policy: settings.Policy, Keeper: b, Diary: diary{c.state}, ClockTrusted: clockTrusted})
 	err = errors.Join(a.serve(ctx, c.in, o, ports, dirs), a.board.Close())
 	if err != nil {
 		return err
