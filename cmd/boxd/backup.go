@@ -304,7 +304,11 @@ func restore(ctx context.Context, c *call, r *rack, snap vault.Snapshot, target 
 		return err
 	}
 	defer func() { err = errors.Join(err, phone.Close()) }()
-	return restoreOnto(ctx, c, r, snap, phone, receipted)
+	err = restoreOnto(ctx, c, r, snap, phone, receipted)
+	if err != nil && ctx.Err() != nil && !receipted { // a folder, which now holds something
+		return hintError{ctx.Err(), "interrupted", "the same command with --into-existing goes on: what is there already is kept"}
+	}
+	return err
 }
 
 // restoreOnto puts a snapshot onto a phone. With receipted its owner is told what was put where and what is left to do.

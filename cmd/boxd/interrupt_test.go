@@ -72,3 +72,30 @@ func TestInterruptedBackupGoesOn(t *testing.T) {
 	}
 	must(t, exitOK, s.with("vault", "verify")...)
 }
+
+// TestAStoppedRestoreSaysHowItGoesOn: the folder holds something by then, which a second restore would refuse.
+func TestAStoppedRestoreSaysHowItGoesOn(t *testing.T) {
+	s, dir := newSite(t, 1, 0), t.TempDir()
+	makePhone(t, dir)
+	must(t, exitOK, s.with("backup", "folder:"+dir)...)
+	f := vaultFlags{drives: s.drives, keyFile: s.key}
+	r, err := f.open(t.Context(), reading)
+	if err != nil {
+		t.Fatal(err)
+	}
+	snap, err := r.find(t.Context(), "latest")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	c := &call{stdio: stdio{strings.NewReader(""), io.Discard, io.Discard}}
+	err = restore(ctx, c, r, snap, "folder:"+t.TempDir(), false)
+	var hint hintError
+	if !errors.Is(err, context.Canceled) || !errors.As(err, &hint) || !strings.Contains(hint.hint, "--into-existing") {
+		t.Errorf("stopped: %v", err)
+	}
+	if err := r.close(); err != nil {
+		t.Fatal(err)
+	}
+}
