@@ -52,16 +52,23 @@ func lostFlag(flags *pflag.FlagSet) *bool {
 func driveRemoveCommand(flags *pflag.FlagSet) action {
 	check := want(1, 1, "which drive?", "boxd drive remove ID --drive DIR…; boxd vault status tells the ids")
 	lost := lostFlag(flags)
-	return onArray(driveFlags(flags), writing, check, func(ctx context.Context, c *call, r *rack, args []string) error {
-		id, err := r.findDrive(ctx, args[0])
-		if err != nil {
-			return err
-		}
-		if err := r.remove(ctx, id, *lost); err != nil {
-			return err
-		}
-		return r.repair(ctx, c)
-	})
+	var f vaultFlags
+	f.register(flags)
+	return func(ctx context.Context, c *call, args []string) error {
+		return onArray(&f.drives, writing, check, func(ctx context.Context, c *call, r *rack, args []string) error {
+			id, err := r.findDrive(ctx, args[0])
+			if hint := (hintError{}); *lost && errors.As(err, &hint) && hint.code == noDrive {
+				return f.forgetLeft(ctx, c, r, args[0], err)
+			}
+			if err != nil {
+				return err
+			}
+			if err := r.remove(ctx, id, *lost); err != nil {
+				return err
+			}
+			return r.repair(ctx, c)
+		})(ctx, c, args)
+	}
 }
 
 func driveTravelsCommand(flags *pflag.FlagSet) action {
@@ -122,6 +129,9 @@ func (r *rack) add(ctx context.Context, dir string) error {
 	return r.array.Add(ctx, array.Member{ID: d.ID(), Label: label(d, r.drives), Store: d})
 }
 
+// noDrive is the code of the error that no drive is called so.
+const noDrive = "no-drive"
+
 // findDrive finds a drive of the vault by its id, the label that status shows, or its folder.
 func (r *rack) findDrive(ctx context.Context, which string) (string, error) {
 	h, err := r.array.Health(ctx)
@@ -139,7 +149,7 @@ func (r *rack) findDrive(ctx context.Context, which string) (string, error) {
 		found = d.ID
 	}
 	if found == "" {
-		return "", hintError{fmt.Errorf("no drive %q in this vault", printable(which)), "no-drive", "boxd vault status shows them"}
+		return "", hintError{fmt.Errorf("no drive %q in this vault", printable(which)), noDrive, "boxd vault status shows them"}
 	}
 	return found, nil
 }

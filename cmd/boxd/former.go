@@ -70,7 +70,34 @@ func (r *rack) noteOver(ctx context.Context) error {
 // leftDrive says what a drive is that was away.
 func leftDrive(d vault.LeftDrive) string {
 	return "drive " + d.Label + " holds the vault from before the rekey still, under the old words: " +
-		"attach it with the others and run boxd vault rekey again, or destroy it"
+		"attach it with the others and run boxd vault rekey again, or destroy it and say so: boxd drive remove " + d.ID + " --lost"
+}
+
+// forgetLeft takes the owner's word that a drive that holds a former vault is no more. The vault's key is needed to note it.
+// none is the error if there is no such drive.
+func (f *vaultFlags) forgetLeft(ctx context.Context, c *call, r *rack, which string, none error) error {
+	password, err := f.password()
+	if err != nil {
+		return none
+	}
+	if err := f.openVault(ctx, r, password); err != nil {
+		return err
+	}
+	formers, err := r.vault.Formers(ctx)
+	if err != nil {
+		return err
+	}
+	for _, former := range formers {
+		for _, d := range former.Left {
+			if (d.ID == which || d.Label == which) && !isOver(formers, d.ID) {
+				if err := r.vault.NoteFormer(ctx, vault.Former{Vault: former.Vault, Over: []string{d.ID}}); err != nil {
+					return err
+				}
+				return r.settle(ctx, c)
+			}
+		}
+	}
+	return none
 }
 
 // isFormer reports whether this vault took the place of the one with an ID.

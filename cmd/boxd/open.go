@@ -215,10 +215,18 @@ func (f *vaultFlags) open(ctx context.Context, a access) (*rack, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := f.openVault(ctx, r, password); err != nil {
+		return nil, errors.Join(err, r.close())
+	}
+	return r, nil
+}
+
+// openVault opens the vault on a rack.
+func (f *vaultFlags) openVault(ctx context.Context, r *rack, password string) (err error) {
 	hint := f.keyHint()
-	r.vault, err = vault.Open(ctx, r.array, password, vault.Options{ReadOnly: a == reading, KeyHint: hint, Cache: f.cacheDir()})
+	r.vault, err = vault.Open(ctx, r.array, password, vault.Options{ReadOnly: r.writes == reading, KeyHint: hint, Cache: f.cacheDir()})
 	if err != nil {
-		return nil, errors.Join(f.keyError(err), r.close())
+		return f.keyError(err)
 	}
 	makeRoom()
 	if id := r.vault.KeyID(); id != hint {
@@ -226,7 +234,7 @@ func (f *vaultFlags) open(ctx context.Context, a access) (*rack, error) {
 	}
 	_, err = vault.ParseWords(password)
 	r.passphrase = err != nil
-	return r, nil
+	return nil
 }
 
 // hintName, in a state folder, is the ID of the key that opened the vault the last time: trying it first saves a second or

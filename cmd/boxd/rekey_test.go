@@ -379,6 +379,11 @@ func TestRekeyWhileADriveIsAway(t *testing.T) {
 	if out := status(); !strings.Contains(out, "drive drive2 holds the vault from before the rekey") || !strings.Contains(out, "healthy") {
 		t.Errorf("status says\n%s", out)
 	}
+	for _, args := range [][]string{{"drive", "remove", "drive2"}, {"drive", "remove", "drive7", "--lost"}} {
+		if _, errs := must(t, exitFailed, r.without(2, args...)...); !strings.Contains(errs, "no drive") {
+			t.Errorf("%v: %s", args, errs)
+		}
+	}
 	must(t, exitOK, r.without(2, "vault", "prune", "--keep-last", "1", "--keep-daily", "0", "--keep-weekly", "0", "--keep-monthly", "0", "--keep-yearly", "0")...)
 	writeFile(t, filepath.Join(phone, "c"), []byte("c"), time.Unix(2, 0))
 	code, out, errs := boxd(t, "backup", "folder:"+phone, "--key-file", s.key, "--drive", s.drives[2])
@@ -413,6 +418,22 @@ func TestRekeyWhileADriveIsAway(t *testing.T) {
 	to := filepath.Join(t.TempDir(), "to")
 	must(t, exitOK, r.with("restore", "latest", "--to", to)...)
 	same(t, contents(t, phone), contents(t, to))
+}
+
+// TestADriveThatWasLeftBehindIsForgotten: its owner destroyed it, and says so.
+func TestADriveThatWasLeftBehindIsForgotten(t *testing.T) {
+	t.Parallel()
+	s, _ := smallSite(t)
+	out, _ := must(t, exitIncomplete, s.without(2, "vault", "rekey", "--json")...)
+	res := decode[rekeyResult](t, out)
+	s.key += ".new"
+	if _, out, _ := boxd(t, s.without(2, "vault", "status")...); !strings.Contains(out, "boxd drive remove "+res.Left[0].ID+" --lost") {
+		t.Errorf("status says\n%s", out)
+	}
+	must(t, exitOK, s.without(2, "drive", "remove", res.Left[0].ID, "--lost")...)
+	if _, out, _ := boxd(t, s.without(2, "vault", "status")...); strings.Contains(out, "rekey") {
+		t.Errorf("status says\n%s", out)
+	}
 }
 
 // TestRekeyKeepsTravellers: a drive that travels does so in the new vault too, and gets all of it before it may leave.
