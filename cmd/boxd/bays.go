@@ -31,6 +31,7 @@ type bays struct {
 	card     string       // the same, if the vault is to keep a copy of what makes this box this box; "" if not
 	cache    string       // folder in which what index files say is kept; "" for nowhere
 	auto     bool         // mounted drives of the vault count as plugged in, wherever they are
+	clock    func() bool  // whether the clock is right; nil: it is
 	rescue   string       // folder with the programs that drives are to carry; "" for none
 	carried  []string     // drives that carry them by now; used by Refresh alone
 
@@ -146,7 +147,7 @@ func (b *bays) keys() ([]string, error) {
 // unlock opens the vault with the first key that fits, and keeps that. The caller holds mu.
 func (b *bays) unlock(ctx context.Context, r *rack, keys []string) (err error) {
 	for _, key := range keys {
-		if r.vault, err = vault.Open(ctx, r.array, key, vault.Options{Cache: b.cache}); err == nil {
+		if r.vault, err = vault.Open(ctx, r.array, key, vault.Options{Cache: b.cache, ClockTrusted: b.clock}); err == nil {
 			b.password = key
 			return nil
 		}

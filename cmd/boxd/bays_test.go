@@ -3,6 +3,8 @@
 package main
 
 import (
+	"errors"
+	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -74,6 +76,34 @@ func TestBaysSeeDrivesComeAndGo(t *testing.T) {
 	}
 	if got := states(t, b); got != "drive0:ok drive1:ok drive2:ok spare:ok" {
 		t.Errorf("adopted, and the other back: %s", got)
+	}
+}
+
+// What is backed up while nobody knows the time is marked, so that no dated retention touches it.
+func TestBaysDoNotTrustTheClockBlindly(t *testing.T) {
+	b, _, _ := newBays(t)
+	right := false
+	b.clock = func() bool { return right }
+	dir := t.TempDir()
+	makePhone(t, dir)
+	r, err := b.use(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &call{stdio: stdio{strings.NewReader(""), io.Discard, io.Discard}}
+	for range 2 {
+		phone, err := openPhone(t.Context(), "folder:"+dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(backUp(t.Context(), c, r, phone), phone.Close()); err != nil {
+			t.Fatal(err)
+		}
+		right = true
+	}
+	list, err := r.vault.Snapshots(t.Context())
+	if err != nil || len(list) != 2 || list[0].Undated == list[1].Undated || list[0].Undated != (list[0].Generation < list[1].Generation) {
+		t.Errorf("%+v, %v", list, err)
 	}
 }
 

@@ -114,7 +114,7 @@ func (o runOptions) newBays(state string) (*bays, config, error) {
 		return nil, s, err
 	}
 	b := &bays{password: key, policy: vault.Policy(s.Retention), survive: s.Survive, state: state, card: state,
-		cache: filepath.Join(state, "cache"), rescue: o.rescue, auto: len(o.drives) == 0 || slices.Contains(o.drives, autoDrives)}
+		cache: filepath.Join(state, "cache"), clock: clockTrusted, rescue: o.rescue, auto: len(o.drives) == 0 || slices.Contains(o.drives, autoDrives)}
 	for _, dir := range o.drives {
 		if dir == autoDrives {
 			continue
