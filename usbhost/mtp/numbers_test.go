@@ -112,6 +112,9 @@ func TestThePhoneAndTheDrivesWorkAtOnce(t *testing.T) {
 func TestNumbers(t *testing.T) {
 	for _, files := range []int{10_000, 100_000} {
 		t.Run(fmt.Sprint(files), func(t *testing.T) {
+			if raceDetector && files > 10_000 {
+				t.Skip("memory and transactions are the same under the race detector, and take a minute")
+			}
 			synctest.Test(t, func(t *testing.T) {
 				r := plug(t, vmtp.Config{Wire: highSpeed}, func(s *vphone.Storage) {
 					for i := range files {
