@@ -23,8 +23,9 @@ build: ## build bin/boxd, static
 STATIC := -trimpath -tags libusb,netgo,osusergo -ldflags '-s -w -linkmode external -extldflags "-static"'
 CC_amd64 := $(if $(filter x86_64,$(shell uname -m)),gcc,x86_64-linux-gnu-gcc)
 CC_arm64 := $(if $(filter aarch64,$(shell uname -m)),gcc,aarch64-linux-gnu-gcc)
-# with-usb runs the go command for a processor, with libusb.
-with-usb = PKG_CONFIG_LIBDIR=$(CURDIR)/.cache/libusb/$(1) CGO_ENABLED=1 GOOS=linux GOARCH=$(1) CC=$(CC_$(1)) go
+# with-usb runs the go command for a processor, with libusb. The flags tell go's build cache where libusb lies, which what
+# pkg-config says does not: another clone's gousb would be taken from the cache, with that clone's path in it.
+with-usb = PKG_CONFIG_LIBDIR=$(CURDIR)/.cache/libusb/$(1) CGO_LDFLAGS="-O2 -g -L$(CURDIR)/.cache/libusb/$(1)" CGO_ENABLED=1 GOOS=linux GOARCH=$(1) CC=$(CC_$(1)) go
 
 ARCH ?= $(shell go env GOARCH)
 

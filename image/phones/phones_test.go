@@ -104,7 +104,10 @@ func compile(t *testing.T, name, pkg string, args ...string) string {
 	command(t, root, nil, "image/libusb/build", "arm64")
 	out := filepath.Join(root, ".cache", "vm", name) // stays: building takes longer than booting
 	args = append(args, "-trimpath", "-ldflags", `-s -w -linkmode external -extldflags "-static"`, "-o", out, pkg)
-	command(t, root, []string{"CGO_ENABLED=1", "GOOS=linux", "GOARCH=arm64", "CC=aarch64-linux-gnu-gcc", "PKG_CONFIG_LIBDIR=" + filepath.Join(root, ".cache", "libusb", "arm64")}, "go", args...)
+	libusb := filepath.Join(root, ".cache", "libusb", "arm64")
+	// The linker's flags are for go's build cache, which knows another clone's libusb by them.
+	command(t, root, []string{"CGO_ENABLED=1", "GOOS=linux", "GOARCH=arm64", "CC=aarch64-linux-gnu-gcc", "PKG_CONFIG_LIBDIR=" + libusb,
+		"CGO_LDFLAGS=-O2 -g -L" + libusb}, "go", args...)
 	return out
 }
 
