@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"flag"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
@@ -202,7 +203,10 @@ func TestCancel(t *testing.T) {
 		_, err := b.p.Read(context.Background(), make([]byte, 1<<20))
 		ended <- err
 	}()
-	time.Sleep(50 * time.Millisecond) // for the read to be in flight; if it is not, the test proves less
+	for len(ended) == 0 && b.p.users.TryLock() { // until the read is under way, which it holds
+		b.p.users.Unlock()
+		runtime.Gosched()
+	}
 	device := b.p.device
 	if err := b.p.Close(); err != nil {
 		t.Fatal(err)
