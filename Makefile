@@ -157,7 +157,8 @@ e2e: ## phones that we did not write, and clients that we did not write with our
 	go test -count=1 -timeout=30m ./image/phones -vm -v $(ARGS)
 
 .PHONY: vm
-vm: ## the drives' code in QEMU, on the box's kernel and real ext4, exFAT and FAT, with power cuts (ARGS="-rounds 20 -seed 7")
+vm: ## init, and the drives' code, in QEMU, on the box's kernel and real ext4, exFAT and FAT, with power cuts (ARGS="-rounds 20 -seed 7")
+	go test -count=1 -timeout=10m ./image/init -vm -v
 	go test -count=1 -timeout=3h ./image/drives -vm -v $(ARGS)
 
 .PHONY: soak

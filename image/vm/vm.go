@@ -22,7 +22,7 @@ const Program = "qemu-system-aarch64"
 
 // Config is how a machine is built.
 type Config struct {
-	Kernel, Initramfs string // files
+	Kernel, Initramfs string // files; without an initramfs, Args say which disk the kernel starts from
 	Args              string // more for the kernel's command line
 	Disks             []*Disk
 	Memory            int      // MiB; 0 is 1024
@@ -46,9 +46,12 @@ type Machine struct {
 func Boot(ctx context.Context, c Config) (*Machine, error) {
 	const monitorFD = 3 // the first of cmd.ExtraFiles
 	args := []string{"-M", "virt", "-cpu", "cortex-a72", "-smp", "2", "-m", fmt.Sprint(cmp.Or(c.Memory, 1024)), "-accel", "tcg,thread=multi",
-		"-display", "none", "-monitor", "none", "-nodefaults", "-no-reboot", "-serial", "stdio", "-kernel", c.Kernel, "-initrd", c.Initramfs,
+		"-display", "none", "-monitor", "none", "-nodefaults", "-no-reboot", "-serial", "stdio", "-kernel", c.Kernel,
 		"-append", "console=ttyAMA0 quiet loglevel=3 panic=-1 rdinit=/init " + c.Args, "-device", "qemu-xhci,id=usb,p2=8,p3=8",
 		"-chardev", fmt.Sprintf("socket,id=monitor,fd=%d", monitorFD), "-mon", "chardev=monitor,mode=control"}
+	if c.Initramfs != "" {
+		args = append(args, "-initrd", c.Initramfs)
+	}
 	m := &Machine{lines: make(chan string, 1<<16), done: make(chan error, 1)}
 	for i, d := range c.Disks {
 		if err := d.serve(); err != nil {

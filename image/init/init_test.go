@@ -1,0 +1,170 @@
+package main_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"phonebackupbox/image/vm"
+)
+
+var inVM = flag.Bool("vm", false, "boot the box's kernel in QEMU: make vm")
+
+const (
+	mib     = 1 << 20
+	rootAt  = 2 * mib
+	permAt  = 66 * mib
+	permEnd = 82 * mib // before it is grown
+	cardEnd = 256 * mib
+)
+
+// silence is how long the machine may say nothing; it is slow where the processor is only imitated.
+const silence = 2 * time.Minute
+
+// Boxd's stand-in ends with 0, with 125 and by a signal, and is started again each time; then it has the box switched off. At the
+// next start it hangs, and the watchdog, which nobody feeds any more, resets the machine.
+func TestInit(t *testing.T) {
+	if !*inVM {
+		t.Skip("boots a machine: make vm")
+	}
+	path := card(t)
+	m := boot(t, path)
+	for _, words := range []string{"init: starting", "/perm reaches to the card's end now", "standin: life 1 with run --board rpi --state /perm/box",
+		"standin: mount / ext4 ro", "standin: mount /perm ext4 rw,nosuid,nodev,noexec", "init: /user/boxd ended with 0", "standin: life 2",
+		"init: /user/boxd ended with 125", "standin: life 3", "init: /user/boxd was ended by signal 9", "standin: life 4", "standin: flushed",
+		"all is written; the box is to be switched off"} {
+		hear(t, m, words)
+	}
+	if err := m.Wait(); err != nil {
+		t.Error(err)
+	}
+	var grown int
+	if _, said, ok := strings.Cut(m.Log(), "standin: perm "); ok {
+		fmt.Sscanf(said, "%d MB", &grown)
+	}
+	if want := (cardEnd - permAt) / 1_000_000; grown < want*8/10 {
+		t.Errorf("/perm has room for %d MB where the card has %d", grown, want)
+	}
+	for _, bad := range []string{"the root can be written", "unmount /", "cannot be used"} {
+		if strings.Contains(m.Log(), bad) {
+			t.Errorf("the console says %q:\n%s", bad, m.Log())
+		}
+	}
+	sound(t, path)
+
+	m = boot(t, path)
+	hear(t, m, "standin: life 5") // /perm has kept the four before
+	ended := make(chan error, 1)
+	go func() { ended <- m.Wait() }()
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(silence):
+		t.Fatalf("it hangs, and after %v the machine was not reset:\n%s", silence, m.Log())
+	}
+	if strings.Contains(m.Log(), "switched off") || strings.Contains(m.Log(), "life 6") {
+		t.Errorf("the machine ended in another way than by its watchdog:\n%s", m.Log())
+	}
+}
+
+func hear(t *testing.T, m *vm.Machine, words string) {
+	t.Helper()
+	for {
+		line, ok := m.Next(silence)
+		if !ok {
+			t.Fatalf("the machine ended, or said nothing for %v, before %q:\n%s", silence, words, m.Log())
+		}
+		if strings.Contains(line, words) {
+			return
+		}
+	}
+}
+
+func boot(t *testing.T, path string) *vm.Machine {
+	t.Helper()
+	kernel, err := vm.Kernel(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := vm.Boot(t.Context(), vm.Config{Kernel: kernel, Memory: 512, Args: "root=PARTUUID=b0c5b0c5-02 ro rootwait init=/gokrazy/init i6300esb.heartbeat=10",
+		Disks: []*vm.Disk{vm.NewDisk(path, "virtio-blk-pci,drive=DRIVE", 1)}, Extra: []string{"-device", "i6300esb", "-action", "watchdog=reset"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := m.CutPower(); err != nil {
+			t.Error(err)
+		}
+	})
+	return m
+}
+
+// card makes an SD card as the box's is divided, with a root of its own and a small /perm.
+func card(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	root := filepath.Join(dir, "root")
+	var err error
+	for _, name := range []string{"dev", "proc", "sys", "tmp", "run", "mnt", "perm", "etc", "gokrazy", "user"} {
+		err = errors.Join(err, os.MkdirAll(filepath.Join(root, name), 0o755))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, pkg := range map[string]string{"gokrazy/init": ".", "user/boxd": "./standin"} {
+		tool(t, []string{"CGO_ENABLED=0", "GOOS=linux", "GOARCH=arm64"}, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", filepath.Join(root, name), pkg)
+	}
+	path := filepath.Join(dir, "card")
+	mbr := make([]byte, 512)
+	copy(mbr[440:], []byte{0xc5, 0xb0, 0xc5, 0xb0})
+	mbr[510], mbr[511] = 0x55, 0xaa
+	for i, p := range [][2]int{{1 * mib, rootAt}, {rootAt, permAt - mib}, {permAt - mib, permAt}, {permAt, permEnd}} {
+		e := mbr[446+16*i:]
+		e[4] = 0x83
+		binary.LittleEndian.PutUint32(e[8:], uint32(p[0]/512))
+		binary.LittleEndian.PutUint32(e[12:], uint32((p[1]-p[0])/512))
+	}
+	if err := errors.Join(os.WriteFile(path, mbr, 0o600), os.Truncate(path, cardEnd)); err != nil {
+		t.Fatal(err)
+	}
+	tool(t, nil, "mke2fs", "-q", "-F", "-t", "ext4", "-d", root, "-E", fmt.Sprintf("offset=%d", rootAt), path, fmt.Sprint((permAt-mib-rootAt)/1024)+"k")
+	tool(t, nil, "mke2fs", "-q", "-F", "-t", "ext4", "-E", fmt.Sprintf("offset=%d", permAt), path, fmt.Sprint((permEnd-permAt)/1024)+"k")
+	return path
+}
+
+// sound has e2fsck look at /perm, which was unmounted cleanly.
+func sound(t *testing.T, path string) {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	perm := filepath.Join(t.TempDir(), "perm")
+	if err := os.WriteFile(perm, b[permAt:], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if said := tool(t, nil, "e2fsck", "-f", "-n", perm); !bytes.Contains(said, []byte("lost+found")) && bytes.Contains(said, []byte("recovering journal")) {
+		t.Errorf("/perm was not unmounted cleanly:\n%s", said)
+	}
+}
+
+func tool(t *testing.T, env []string, name string, args ...string) []byte {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), name, args...)
+	cmd.Env = append(os.Environ(), append(env, "PATH="+os.Getenv("PATH")+":/sbin:/usr/sbin")...)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %v\n%s", cmd, err, out)
+	}
+	return out
+}

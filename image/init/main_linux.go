@@ -1,0 +1,81 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"runtime/debug"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// services run as long as the box does. The second is this program again: what talks to the network is not process 1.
+var services = [][]string{
+	{"/user/boxd", "run", "--board", "rpi", "--state", "/perm/box", "--web", ":80"},
+	{"/gokrazy/init", "network"},
+}
+
+func main() {
+	if len(os.Args) == 2 && os.Args[1] == "network" {
+		network()
+		return
+	}
+	if os.Getpid() != 1 {
+		fmt.Fprintln(os.Stderr, "init: this is for the kernel to start")
+		os.Exit(2)
+	}
+	debug.SetGCPercent(20) // it does next to nothing
+	mountSystem()
+	consoles()
+	say("starting")
+	dog := guard()
+	r := newReaper()
+	mountPerm(r)
+	modules()
+	hostname()
+	dog.handOver()
+	say("%.1f s after the kernel started, boxd is started", uptime().Seconds())
+	var running []*service
+	for _, args := range services {
+		running = append(running, r.supervise(args))
+	}
+	shutDown(r, running)
+}
+
+// say writes a line to the console, where whoever looks at the serial line finds it.
+func say(format string, args ...any) {
+	fmt.Fprintf(os.Stdout, "init: "+format+"\n", args...)
+}
+
+// consoles makes the console this process's output; the kernel does so only if it can open it itself.
+func consoles() {
+	f, err := os.OpenFile("/dev/console", os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		return
+	}
+	os.Stdout, os.Stderr = f, f
+	for fd := range 3 {
+		_ = unix.Dup3(int(f.Fd()), fd, 0) // a panic of the run time goes there, too
+	}
+}
+
+func uptime() time.Duration {
+	var info unix.Sysinfo_t
+	var now unix.Timespec
+	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &now) == nil {
+		return time.Duration(now.Nano())
+	}
+	_ = unix.Sysinfo(&info)
+	return time.Duration(info.Uptime) * time.Second
+}
+
+// hostname is how the box calls itself to the network.
+func hostname() {
+	name := []byte("phonebackupbox")
+	if b, err := os.ReadFile("/etc/hostname"); err == nil && len(b) > 0 {
+		name = trimLine(b)
+	}
+	if err := unix.Sethostname(name); err != nil {
+		say("hostname: %v", err)
+	}
+}

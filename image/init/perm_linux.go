@@ -1,0 +1,180 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"phonebackupbox/image/card"
+)
+
+// mountPerm mounts the one place that the box writes to, grown to the card's end, checked, and made anew on a card that never
+// had one. If it cannot be mounted, the box runs without a memory: that is told, and what is there is left as it is.
+func mountPerm(r *reaper) {
+	if err := perm(r); err != nil {
+		say("/perm cannot be used, and is left as it is: %v", err)
+		say("settings, pairings and the key that are on it are not used; what the box notes is lost when it is switched off")
+		if err := unix.Mount("tmpfs", "/perm", "tmpfs", strict, "size=25%,mode=700"); err != nil {
+			say("mount /perm: %v", err)
+		}
+	}
+	if err := os.Mkdir("/perm/box", 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		say("%v", err)
+	}
+}
+
+func perm(r *reaper) error {
+	c, err := card.Find()
+	if err != nil {
+		return err
+	}
+	if err := grow(c); err != nil {
+		say("/perm stays as small as it is: %v", err)
+	}
+	device := c.Part(card.Perm)
+	blank, err := isBlank(device)
+	if err != nil {
+		return err
+	}
+	if blank {
+		say("/perm is made: the card is blank there")
+		if code, err := r.run(program("mke2fs"), "-q", "-F", "-t", "ext4", "-L", "perm", device); err != nil || code != 0 {
+			return errors.Join(fmt.Errorf("mke2fs ended with %d", code), err)
+		}
+	} else if err := check(r, device); err != nil {
+		return err
+	}
+	if err := unix.Mount(device, "/perm", "ext4", strict|unix.MS_NOATIME, "errors=remount-ro"); err != nil {
+		return fmt.Errorf("mount %s: %w", device, err)
+	}
+	if err := fill(device); err != nil {
+		say("the file system on /perm stays as small as it is: %v", err)
+	}
+	return nil
+}
+
+// grow makes the last partition reach to the card's end, in the table and in the kernel's mind.
+func grow(c card.Card) error {
+	size, err := c.Size()
+	if err != nil {
+		return err
+	}
+	f, err := os.OpenFile(c.Device(), os.O_RDWR|unix.O_SYNC, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	mbr := make([]byte, 512) // one sector: written wholly, or not at all
+	if _, err := io.ReadFull(f, mbr); err != nil {
+		return err
+	}
+	start, length, grown, err := card.Grow(mbr, size)
+	if err != nil || !grown {
+		return err
+	}
+	if _, err := f.WriteAt(mbr, 0); err != nil {
+		return err
+	}
+	// struct blkpg_partition and blkpg_ioctl_arg, Linux, include/uapi/linux/blkpg.h.
+	part := struct {
+		start, length    int64
+		number           int32
+		device, nameless [64]byte
+	}{start: start, length: length, number: card.Perm}
+	arg := struct {
+		op, flags, length int32
+		data              unsafe.Pointer
+	}{op: blkpgResize, length: int32(unsafe.Sizeof(part)), data: unsafe.Pointer(&part)}
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, f.Fd(), unix.BLKPG, uintptr(unsafe.Pointer(&arg))); errno != 0 {
+		return fmt.Errorf("the partition's new size: %w", errno)
+	}
+	say("/perm reaches to the card's end now: %d MB", length/1e6)
+	return nil
+}
+
+const blkpgResize = 3 // BLKPG_RESIZE_PARTITION
+
+// blankness is how much of a partition is looked at to tell whether anything was ever on it, in bytes.
+const blankness = 1 << 20
+
+// isBlank reports whether nothing at all is at the beginning of a partition.
+func isBlank(device string) (bool, error) {
+	f, err := os.Open(device)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, blankness))
+	if err != nil {
+		return false, fmt.Errorf("%s: %w", device, err)
+	}
+	return len(bytes.Trim(b, "\x00")) == 0, nil
+}
+
+// check has e2fsck mend what a power cut left; its exit codes are bits (e2fsck(8)): 1 mended, 2 mended and to be mounted anew,
+// 4 not mended.
+func check(r *reaper, device string) error {
+	code, err := r.run(program("e2fsck"), "-p", device)
+	if err == nil && (code&4 != 0 || code < 0) {
+		say("/perm is damaged (e2fsck ended with %d); it is mended as far as can be", code)
+		code, err = r.run(program("e2fsck"), "-f", "-y", device)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		say("/perm is not checked: %v", err)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if code > 3 || code < 0 {
+		return fmt.Errorf("e2fsck ended with %d", code)
+	}
+	return nil
+}
+
+// fill grows the mounted file system to its partition's size.
+func fill(device string) error {
+	f, err := os.Open(device)
+	if err != nil {
+		return err
+	}
+	size, err := f.Seek(0, io.SeekEnd)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	dir, err := os.Open("/perm")
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(int(dir.Fd()), &st); err != nil {
+		return err
+	}
+	blocks := uint64(size / st.Bsize)
+	if st.Blocks >= blocks-blocks/8 { // st.Blocks is without what the file system needs for itself
+		return nil
+	}
+	// EXT4_IOC_RESIZE_FS is _IOW('f', 16, __u64), Linux, fs/ext4/ext4.h. It grows while mounted, and a power cut leaves either size.
+	const resize = 1<<30 | 8<<16 | 'f'<<8 | 16
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, dir.Fd(), resize, uintptr(unsafe.Pointer(&blocks))); errno != 0 {
+		return fmt.Errorf("resize: %w", errno)
+	}
+	return nil
+}
+
+// program is the path of one of the image's programs, whichever of the usual folders it lies in.
+func program(name string) string {
+	for _, dir := range []string{"/sbin", "/bin", "/usr/sbin"} {
+		if path := dir + "/" + name; unix.Access(path, unix.X_OK) == nil {
+			return path
+		}
+	}
+	return "/sbin/" + name
+}

@@ -1,0 +1,66 @@
+package main
+
+import (
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/moby/sys/mountinfo"
+	"golang.org/x/sys/unix"
+)
+
+// letGo is how long boxd may take to flush its drives. The watchdog counts meanwhile: boxd feeds it as long as it lives.
+const letGo = 5 * time.Minute
+
+// shutDown waits to be told to end all: SIGTERM is to start anew, SIGUSR1 to halt and SIGUSR2 to switch off, as with gokrazy.
+func shutDown(r *reaper, running []*service) {
+	told := make(chan os.Signal, 1)
+	signal.Notify(told, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2)
+	what, end := "to be started anew", unix.LINUX_REBOOT_CMD_RESTART
+	switch <-told {
+	case unix.SIGUSR1:
+		what, end = "to be halted", unix.LINUX_REBOOT_CMD_HALT
+	case unix.SIGUSR2:
+		what, end = "to be switched off", unix.LINUX_REBOOT_CMD_POWER_OFF
+	}
+	say("the box is %s", what)
+	for _, s := range running {
+		s.signal(unix.SIGTERM)
+	}
+	late := time.After(letGo)
+	for _, s := range running {
+		select {
+		case <-s.over:
+		case <-late:
+			say("%s does not end", s.name)
+			s.signal(unix.SIGKILL)
+		}
+	}
+	unmountAll()
+	unix.Sync()
+	say("all is written; the box is %s", what)
+	if err := unix.Reboot(end); err != nil {
+		say("%v", err)
+	}
+	select {} // process 1 must not end
+}
+
+// unmountAll takes the drives and /perm away, the last one first.
+func unmountAll() {
+	mounts, err := mountinfo.GetMounts(nil)
+	if err != nil {
+		say("mounts: %v", err)
+	}
+	for _, m := range slices.Backward(mounts) {
+		if !strings.HasPrefix(m.Source, "/dev/") || m.Mountpoint == "/" {
+			continue
+		}
+		if err := unix.Unmount(m.Mountpoint, 0); err != nil {
+			say("unmount %s: %v", m.Mountpoint, err)
+			// What still is in use is made safe at least.
+			_ = unix.Mount("", m.Mountpoint, "", unix.MS_REMOUNT|unix.MS_RDONLY, "")
+		}
+	}
+}
