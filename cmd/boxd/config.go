@@ -74,6 +74,7 @@ func readConfig(dir string) (config, error) {
 // means the default.
 func parseConfig(path string, b []byte) (config, error) {
 	c := defaults()
+	b = bytes.TrimPrefix(b, []byte("\xef\xbb\xbf")) // Windows' Notepad begins files with it
 	err := toml.NewDecoder(bytes.NewReader(b)).DisallowUnknownFields().Decode(&c)
 	var (
 		unknown *toml.StrictMissingError

@@ -15,6 +15,7 @@ func TestConfig(t *testing.T) {
 		"unlock = \"card\"\n":   {Unlock: firmware.UnlockCard},
 		"unlock = 'keystick'\n": {Unlock: firmware.UnlockKeyStick},
 		"restore_by_button = \"keystick\"\nunlock = \"keystick\"": {Unlock: firmware.UnlockKeyStick, RestoreByButton: firmware.ButtonKeyStick},
+		"\ufeffunlock = \"card\"\r\n":                             {Unlock: firmware.UnlockCard},
 		"restore_by_button = \"no\"\r\n":                          {RestoreByButton: firmware.ButtonNo},
 	} {
 		if c, err := parseConfig(configName, []byte(text)); err != nil || c.Policy != want {

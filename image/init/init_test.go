@@ -62,6 +62,7 @@ func TestInit(t *testing.T) {
 
 	m = boot(t, path)
 	hear(t, m, "standin: life 5") // /perm has kept the four before
+	hear(t, m, "standin: it is 1970") // nobody here tells the time, and nothing waits for it
 	ended := make(chan error, 1)
 	go func() { ended <- m.Wait() }()
 	select {
@@ -71,6 +72,9 @@ func TestInit(t *testing.T) {
 		}
 	case <-time.After(silence):
 		t.Fatalf("it hangs, and after %v the machine was not reset:\n%s", silence, m.Log())
+	}
+	if !strings.Contains(m.Log(), "network: the box is http://10.0.2.15/") { // what QEMU's DHCP server gives
+		t.Errorf("it got no address:\n%s", m.Log())
 	}
 	if strings.Contains(m.Log(), "switched off") || strings.Contains(m.Log(), "life 6") {
 		t.Errorf("the machine ended in another way than by its watchdog:\n%s", m.Log())
@@ -97,7 +101,8 @@ func boot(t *testing.T, path string) *vm.Machine {
 		t.Fatal(err)
 	}
 	m, err := vm.Boot(t.Context(), vm.Config{Kernel: kernel, Memory: 512, Args: "root=PARTUUID=b0c5b0c5-02 ro rootwait init=/gokrazy/init i6300esb.heartbeat=10",
-		Disks: []*vm.Disk{vm.NewDisk(path, "virtio-blk-pci,drive=DRIVE", 1)}, Extra: []string{"-device", "i6300esb", "-action", "watchdog=reset"}})
+		Disks: []*vm.Disk{vm.NewDisk(path, "virtio-blk-pci,drive=DRIVE", 1)}, Extra: []string{"-device", "i6300esb", "-action", "watchdog=reset",
+			"-rtc", "base=1970-01-02T00:00:00", "-netdev", "user,id=net,restrict=on", "-device", "virtio-net-pci,netdev=net"}})
 	if err != nil {
 		t.Fatal(err)
 	}

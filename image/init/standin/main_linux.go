@@ -26,6 +26,7 @@ func main() {
 	}
 	unix.Sync()
 	say("life %d with %s", life, strings.Join(os.Args[1:], " "))
+	say("it is %d", time.Now().UTC().Year())
 	switch life {
 	case 1:
 		facts()
