@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"phonebackupbox/storage"
+	"phonebackupbox/storage/attach"
 	"phonebackupbox/storage/drive"
 )
 
@@ -29,6 +30,7 @@ var phases = map[string]func(*guest) error{
 	"cut":      cut,
 	"eject":    eject,
 	"smart":    smart,
+	"attach":   attached,
 }
 
 // check runs the conformance suite of every Store on every disk.
@@ -313,5 +315,80 @@ func smart(g *guest) error {
 		}
 		say("SMART %s: %d °C, %d %% used", m.device, *s.Celsius, *s.Used)
 	}
+	return nil
+}
+
+// attached watches drives as the box does, and wants to write to each that is mounted: the test plugs them in and pulls them out.
+// It says what it has at every change, until it has had so many drives pulled out as drives=N says.
+func attached(g *guest) (err error) {
+	var want int
+	if _, err := fmt.Sscan(g.args["drives"], &want); err != nil {
+		return fmt.Errorf("drives=%q: %w", g.args["drives"], err)
+	}
+	m, err := attach.Open(attach.Options{})
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	watched := make(chan error, 1)
+	go func() { watched <- m.Watch(ctx) }()
+	defer func() {
+		cancel()
+		if werr := <-watched; !errors.Is(werr, context.Canceled) {
+			err = errors.Join(err, werr)
+		}
+		err = errors.Join(err, m.Close())
+	}()
+	say("WATCHING")
+	had, gone := map[int]bool{}, 0
+	for range m.Changed() {
+		here := map[int]bool{}
+		for _, d := range m.Drives() {
+			here[d.N] = true
+			if !had[d.N] {
+				had[d.N] = true
+				if err := greet(ctx, m, d); err != nil {
+					return err
+				}
+			}
+		}
+		for n := range had {
+			if !here[n] {
+				delete(had, n)
+				gone++
+				say("GONE %d", n)
+			}
+		}
+		if gone == want {
+			return nil
+		}
+	}
+	return nil
+}
+
+// greet tries what can be done with a drive that has just come.
+func greet(ctx context.Context, m *attach.Mounts, d attach.Drive) error {
+	if d.Dir == "" {
+		say("REFUSED %s %v", d.Type, d.Problem)
+		return nil
+	}
+	name := filepath.Join(d.Dir, "written by the box")
+	if err := os.WriteFile(name, nil, 0o600); !errors.Is(err, unix.EROFS) {
+		return fmt.Errorf("%s is not read-only at first: %v", d.Dir, err)
+	}
+	before, _ := os.ReadFile(name)
+	if err := m.Write(ctx, d.Dir); err != nil {
+		say("READONLY %s %v", d.Type, err)
+		return nil
+	}
+	f, err := os.Create(name)
+	if err == nil {
+		_, err = f.WriteString("here")
+		err = errors.Join(err, f.Sync(), f.Close())
+	}
+	if err != nil {
+		return err
+	}
+	say("WRITTEN %s %s before: %q", d.Type, d.Dir, before)
 	return nil
 }
