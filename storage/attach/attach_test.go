@@ -250,6 +250,7 @@ func TestScanLeavesTheSystemsOwnDisksAlone(t *testing.T) {
 		"block/sda/device/vendor": "SanDisk ", "block/sda/device/model": "Ultra   ", "block/sda/size": "1000", "block/sda/dev": "8:0", "block/sda/diskseq": "9",
 		"block/sda/sda1/partition": "1", "block/sda/sda1/size": "900", "block/sda/sda1/dev": "8:1",
 		"block/sdb/device/model": "Reader", "block/sdb/size": "0", "block/sdb/dev": "8:16", "block/sdb/removable": "1", "block/sdb/events_poll_msecs": "-1",
+		"block/sdd/device/model": "Disk", "block/sdd/size": "0", "block/sdd/dev": "8:48", "block/sdd/removable": "0", "block/sdd/events_poll_msecs": "-1",
 		"block/sdc/device/model": "Disk", "block/sdc/size": "2000", "block/sdc/dev": "8:32", "block/sdc/removable": "0", "block/sdc/events_poll_msecs": "-1",
 	})
 	table := []byte("22 1 179:2 / / ro,relatime - squashfs /dev/root ro\n30 22 8:1 / /mnt/x rw - vfat /dev/sda1 rw\n")
@@ -266,7 +267,7 @@ func TestScanLeavesTheSystemsOwnDisksAlone(t *testing.T) {
 	if got := field(filepath.Join(root, "block/sdb"), "events_poll_msecs"); got != mediumPoll {
 		t.Errorf("an empty card reader is asked every %s ms", got)
 	}
-	if got := field(filepath.Join(root, "block/sdc"), "events_poll_msecs"); got != "-1" {
+	if got := field(filepath.Join(root, "block/sdc"), "events_poll_msecs") + field(filepath.Join(root, "block/sdd"), "events_poll_msecs"); got != "-1-1" {
 		t.Errorf("a disk is asked every %s ms", got)
 	}
 	if got := mountedIn(table, "/mnt"); !slices.Equal(got, []string{"/mnt/x"}) || isMounted(table, "/mnt") || !isMounted(table, "/mnt/x") {
