@@ -20,6 +20,7 @@ const (
 	FilesLeftOut       Code = "B-03"
 	PhoneSilentFault   Code = "B-04"
 	PhoneUnsupported   Code = "B-05"
+	PhonesAlike        Code = "B-06"
 	DriveMissing       Code = "B-10"
 	DrivesFull         Code = "B-11"
 	TooFewDrives       Code = "B-12"
@@ -93,6 +94,7 @@ var faults = []Fault{
 	{FilesLeftOut, Attention, 1, 0, "Some files could not be copied.", "See the list of files. Leave the phone unlocked and double-tap to try again.", "", ""},
 	{PhoneSilentFault, Attention, 1, 0, "The phone does not answer.", "Unplug it, wait a moment and plug it in again. Try another cable if that does not help.", "", ""},
 	{PhoneUnsupported, Attention, 1, 0, "The phone does not let the box copy its files.", "Choose file transfer in the phone's USB settings.", "", ""},
+	{PhonesAlike, Attention, 1, 0, "Two phones say that they are the same one.", "Only the one plugged in first is backed up. Unplug the other: the box cannot tell them apart.", "", ""},
 	{DriveMissing, Attention, 2, 0, "A drive is missing.", "Plug it back in. If it is gone for good, plug in another one.", "", ""},
 	{DrivesFull, Attention, 3, 0, "The drives are full.", "Add a drive, or replace one by a larger one.", "", ""},
 	{TooFewDrives, Attention, 4, 0, "Not everything is protected against the loss of a drive.", "Leave the box on until it has caught up. If this stays, add a drive.", "", ""},

@@ -63,6 +63,9 @@ func (s *State) identified(now time.Time, n int, info usbhost.Info) {
 		} else {
 			s.say(now, p.Name+" is plugged in. The box does not know it.")
 		}
+		if info.ByPort {
+			s.say(now, p.Name+" tells no serial number of its own. The box knows it by its port: use that one for it, and for no other phone of its kind.")
+		}
 		if p.Enrolled && p.Locked {
 			s.say(now, p.Name+" is locked. Waiting for its owner.")
 		}

@@ -305,3 +305,15 @@ func TestHostileNames(t *testing.T) {
 		t.Errorf("name %q", p.Name)
 	}
 }
+
+// Two phones that give one serial number are told after a while, and never while a job still puts away what came from the first.
+func TestTwoPhonesThatSayTheyAreOne(t *testing.T) {
+	st := tell(t, anna).plug(1, usbhost.Info{ID: anna, Name: "Anna's"}).runs(JobBackup)
+	st.plug(2, usbhost.Info{ID: anna, Name: "Anna's"}).then(time.Hour, Tick{}).faults()
+	b := snapshot(anna, 7, true)
+	st.then(time.Second, BackupEnded{Job: st.s.Job.N, Phone: anna, Report: whole(3), Backup: &b, Verified: true, Health: well()})
+	st.then(time.Second, Tick{}).is(Problem).faults(PhonesAlike)
+	st.then(time.Second, PhoneLeft{2}).is(Done).faults()
+	st.plug(3, usbhost.Info{ID: anna, Name: "Anna's"}).then(alikeAfter/2, Tick{}).is(Done).faults()
+	st.then(time.Second, PhoneLeft{1}).runs(JobBackup).faults() // the one that waited was the same phone, plugged in again
+}

@@ -169,7 +169,7 @@ func (s *State) name(id usbhost.ID) string {
 
 // settle finds the phase, the faults and the advice that follow from the facts.
 func (s *State) settle(now time.Time) {
-	s.Faults = s.collect()
+	s.Faults = s.collect(now)
 	phase, current, until := s.derive(now)
 	if phase != s.Phase || current != s.Current {
 		s.Phase, s.Current, s.Since = phase, current, now
@@ -258,7 +258,7 @@ func (s *State) troubled() bool {
 }
 
 // collect is every fault there is, gravest first.
-func (s *State) collect() []Fault {
+func (s *State) collect(now time.Time) []Fault {
 	out := []Fault{}
 	if s.memory.vault != nil {
 		out = append(out, *s.memory.vault)
@@ -271,11 +271,30 @@ func (s *State) collect() []Fault {
 			out = append(out, newFault(PhoneLocked, p.ID, p.Name))
 		}
 	}
+	out = append(out, s.alike(now)...)
 	out = append(out, s.Health.faults()...)
 	out = append(out, s.upkeepFaults()...)
 	out = append(out, s.memory.news...)
 	sortFaults(out)
 	return out
+}
+
+// alikeAfter is how long two attachments may say that they are the same phone before that is told: one that changes its mode is
+// there twice for a moment.
+const alikeAfter = 30 * time.Second
+
+// alike is the fault of phones that wait since another that says to be the same is plugged in. What a job still does with a former
+// attachment may take its time.
+func (s *State) alike(now time.Time) []Fault {
+	for _, port := range s.Ports {
+		if port.waits == nil || now.Before(port.Since.Add(alikeAfter)) {
+			continue
+		}
+		if p := s.phone(string(port.waits.ID)); p != nil && p.Port != s.Job.Port {
+			return []Fault{newFault(PhonesAlike, p.ID, p.Name)}
+		}
+	}
+	return nil
 }
 
 // need is what a person should do next about a phone.

@@ -36,7 +36,7 @@ type Setup struct {
 // Interface is one claimed USB interface with what its descriptors say. A Bus opens it and hands it to a driver.
 type Interface struct {
 	Vendor, Product           uint16 // idVendor, idProduct
-	Serial                    string // iSerialNumber; "" if it has none
+	Serial                    string // iSerialNumber; "" if it has none of its own, see OwnSerial
 	Maker, Model              string // iManufacturer, iProduct
 	Class, SubClass, Protocol byte   // of the interface
 	Number                    byte   // bInterfaceNumber, for class requests

@@ -137,6 +137,10 @@ type Info struct {
 	Total  int64 // bytes; -1 unknown
 	Link   Link
 
+	// ByPort: the phone tells no serial number of its own, so its ID is what kind it is and where it is plugged in. At another
+	// port it is a stranger, and another phone of its kind at this port is taken for it.
+	ByPort bool
+
 	// ChargeOnly: plugged in as if only to be charged; Locked is true too. When its owner chooses file transfer on its screen,
 	// the phone goes and comes back as another device with the same ID.
 	ChargeOnly bool

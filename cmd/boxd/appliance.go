@@ -27,6 +27,7 @@ type appliance struct {
 	depth  vboard.Depth
 	box    *firmware.Box
 	bays   *bays
+	probe  bool // see mtp.Options
 }
 
 // onTerminal makes the part of an appliance that people see, drawn to out.

@@ -18,8 +18,8 @@ import (
 	"phonebackupbox/usbhost/folder"
 )
 
-// openPhone opens what PHONE names.
-func openPhone(ctx context.Context, name string) (usbhost.Phone, error) {
+// openPhone opens what PHONE names. The state folder, if there is one, has its owner's settings.
+func openPhone(ctx context.Context, name, state string) (usbhost.Phone, error) {
 	kind, rest, ok := strings.Cut(name, ":")
 	switch {
 	case kind == "folder" && rest != "":
@@ -29,7 +29,7 @@ func openPhone(ctx context.Context, name string) (usbhost.Phone, error) {
 		}
 		return p, nil
 	case ok && kind == "mtp" && rest != "", name == "any":
-		return openUSB(ctx, name)
+		return openUSB(ctx, name, state)
 	case ok && (kind == "ios" || kind == "adb" || kind == "modem"):
 		return nil, usageError{fmt.Sprintf("%s: not in this build yet", printable(name)), "mtp:SERIAL and folder:PATH are"}
 	}
@@ -43,7 +43,7 @@ func backupCommand(flags *pflag.FlagSet) action {
 		if len(args) != 1 {
 			return usageError{"which phone?", "boxd backup any --drive DIR… --key-file FILE; boxd phones lists what is plugged in"}
 		}
-		phone, err := openPhone(ctx, args[0])
+		phone, err := openPhone(ctx, args[0], c.state)
 		if err != nil {
 			return err
 		}
@@ -299,7 +299,7 @@ type restoreResult struct {
 
 // restore puts a snapshot onto a phone or into a folder; see restoreOnto.
 func restore(ctx context.Context, c *call, r *rack, snap vault.Snapshot, target string, receipted bool) (err error) {
-	phone, err := openPhone(ctx, target)
+	phone, err := openPhone(ctx, target, c.state)
 	if err != nil {
 		return err
 	}

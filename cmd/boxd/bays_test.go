@@ -92,7 +92,7 @@ func TestBaysDoNotTrustTheClockBlindly(t *testing.T) {
 	}
 	c := &call{stdio: stdio{strings.NewReader(""), io.Discard, io.Discard}}
 	for range 2 {
-		phone, err := openPhone(t.Context(), "folder:"+dir)
+		phone, err := openPhone(t.Context(), "folder:"+dir, "")
 		if err != nil {
 			t.Fatal(err)
 		}

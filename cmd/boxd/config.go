@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/pelletier/go-toml/v2"
 
@@ -24,8 +25,32 @@ const maxConfig = 64 << 10
 // config is box.toml. Every field has a default.
 type config struct {
 	firmware.Policy
-	Survive   *int      `toml:"survive"` // drives that may die without loss; nil leaves the vault as it is
-	Retention retention `toml:"retention"`
+	Survive    *int       `toml:"survive"` // drives that may die without loss; nil leaves the vault as it is
+	Retention  retention  `toml:"retention"`
+	PhoneClock phoneClock `toml:"phone_clock"`
+}
+
+// phoneClock says how the time zone of a phone is found out that does not tell it (docs/adr/033-what-is-unchanged.md).
+type phoneClock string
+
+// The ways.
+const (
+	clockAuto  phoneClock = "auto"  // the default: as clockProbe where the box's own zone is UTC, as on one that nobody told, else as clockBox
+	clockProbe phoneClock = "probe" // a file of 37 bytes is put on the phone for a moment, and its time looked at
+	clockBox   phoneClock = "box"   // the phone is taken to live in the box's zone; nothing is written to it
+)
+
+// probes reports whether phones may be probed by a box in this zone.
+func (p phoneClock) probes(box *time.Location) bool {
+	if p != clockAuto && p != "" {
+		return p == clockProbe
+	}
+	for _, month := range []time.Month{time.January, time.July} {
+		if _, offset := time.Date(2025, month, 10, 12, 0, 0, 0, time.UTC).In(box).Zone(); offset != 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // retention is how many snapshots of each phone stay; see vault.Policy.
@@ -44,6 +69,11 @@ func defaults() config { return config{Retention: retention(vault.DefaultPolicy)
 func (c config) check() error {
 	if c.Survive != nil && (*c.Survive < 0 || *c.Survive > array.MaxSurvive) {
 		return fmt.Errorf("survive = %d: 0 to %d drives may die", *c.Survive, array.MaxSurvive)
+	}
+	switch c.PhoneClock {
+	case "", clockAuto, clockProbe, clockBox:
+	default:
+		return fmt.Errorf(`phone_clock: %.40q is none of "auto", "probe" and "box"`, string(c.PhoneClock))
 	}
 	r := c.Retention
 	for _, rule := range []struct {
@@ -96,5 +126,5 @@ func parseConfig(path string, b []byte) (config, error) {
 	default:
 		err = fmt.Errorf("%s: %s", path, strings.TrimPrefix(err.Error(), "toml: "))
 	}
-	return config{}, hintError{err, "config", `the settings are unlock = "card" or "keystick", restore_by_button = "yes", "keystick" or "no", survive = how many drives may die without loss, and below [retention] last, daily, weekly, monthly and yearly = how many backups of each phone stay`}
+	return config{}, hintError{err, "config", `the settings are unlock = "card" or "keystick", restore_by_button = "yes", "keystick" or "no", survive = how many drives may die without loss, phone_clock = "auto", "probe" or "box", and below [retention] last, daily, weekly, monthly and yearly = how many backups of each phone stay`}
 }

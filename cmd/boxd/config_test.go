@@ -3,6 +3,7 @@ package main
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"phonebackupbox/firmware"
 	"phonebackupbox/storage/vault"
@@ -25,8 +26,32 @@ func TestConfig(t *testing.T) {
 	if c, err := parseConfig(configName, []byte("survive = 2\n[retention]\ndaily = 7\n")); err != nil || *c.Survive != 2 || c.Retention.Daily != 7 || c.Retention.Monthly != vault.DefaultPolicy.Monthly {
 		t.Errorf("%+v, %v", c, err)
 	}
+	if c, err := parseConfig(configName, []byte("phone_clock = 'probe'\n")); err != nil || c.PhoneClock != clockProbe {
+		t.Errorf("%+v, %v", c, err)
+	}
 	if c, err := readConfig(t.TempDir()); err != nil || c != defaults() {
 		t.Errorf("no box.toml: %+v, %v", c, err)
+	}
+}
+
+// A phone is written to only where its owner says so, or where the box has no idea of its zone.
+func TestWhosePhoneIsProbed(t *testing.T) {
+	berlin, err := time.LoadLocation("Europe/Berlin")
+	london, lerr := time.LoadLocation("Europe/London") // UTC in winter
+	if err != nil || lerr != nil {
+		t.Fatal(err, lerr)
+	}
+	for _, c := range []struct {
+		how  phoneClock
+		zone *time.Location
+		want bool
+	}{
+		{"", berlin, false}, {clockAuto, berlin, false}, {clockAuto, london, false}, {"", time.UTC, true}, {clockAuto, time.FixedZone("", 0), true},
+		{clockProbe, berlin, true}, {clockBox, time.UTC, false}, {clockBox, berlin, false},
+	} {
+		if got := c.how.probes(c.zone); got != c.want {
+			t.Errorf("phone_clock = %q in %v: %v", c.how, c.zone, got)
+		}
 	}
 }
 
@@ -41,6 +66,7 @@ func TestConfigErrorsNameTheLine(t *testing.T) {
 		"[retention]\nlast = 3\ndayly = 5\n":            `box.toml, line 3: "retention.dayly" is no setting`,
 		"[retention]\nmonthly = -1\n":                   `box.toml: retention: monthly = -1`,
 		"survive = 4\n":                                 `box.toml: survive = 4: 0 to 3 drives may die`,
+		"phone_clock = \"utc\"\n":                       `box.toml: phone_clock: "utc" is none of "auto", "probe" and "box"`,
 		"[retention]\nlast = 0\n":                       `box.toml: retention: last = 0`,
 		"unlock = ":                                     `box.toml, line 1: `,
 		"unlock \x1b[31m= 1":                            `box.toml, line 1: `,

@@ -12,6 +12,7 @@ import (
 
 	"phonebackupbox/usbhost"
 	"phonebackupbox/usbhost/libusb"
+	"phonebackupbox/usbhost/mtp"
 )
 
 // phoneJSON is a phone that is plugged in.
@@ -20,6 +21,7 @@ type phoneJSON struct {
 	Name    string   `json:"name"`
 	State   string   `json:"state"`             // "ready", "locked", "charge-only", "unusable"
 	Gives   []string `json:"gives"`             // now: "files"; "adb" is recognised only
+	ByPort  bool     `json:"by_port,omitempty"` // it tells no serial number of its own, so ID is its kind and its port
 	Speed   int      `json:"speed"`             // of its link, in Mbit/s; 0 unknown
 	Best    int      `json:"best"`              // what it says it can
 	Free    int64    `json:"free"`              // bytes; -1 unknown
@@ -74,6 +76,7 @@ func lookAt(ctx context.Context, d libusb.Device) phoneJSON {
 			}
 			break
 		}
+		p.ByPort = info.ByPort
 		p.ID, p.Name, p.Free, p.Total, link = string(info.ID), info.Name, info.Free, info.Total, info.Link
 		if p.State = "ready"; info.Locked {
 			p.State, p.Hint = "locked", "unlock it, and allow file transfer if it asks"
@@ -86,7 +89,7 @@ func lookAt(ctx context.Context, d libusb.Device) phoneJSON {
 }
 
 func identify(ctx context.Context, d libusb.Device) (info usbhost.Info, err error) {
-	phone, err := openDevice(ctx, d)
+	phone, err := openDevice(ctx, d, mtp.Options{})
 	if err != nil {
 		return info, err
 	}
@@ -105,6 +108,9 @@ func (p phoneJSON) text(w io.Writer) {
 	}
 	if p.Hint != "" {
 		fmt.Fprintf(w, "  %s\n", printable(p.Hint))
+	}
+	if p.ByPort {
+		fmt.Fprintln(w, "  tells no serial number of its own: it is known by its port; use that one for it, and for no other phone of its kind")
 	}
 	if link := (usbhost.Link{Speed: p.Speed, Best: p.Best}); link.Slow() {
 		fmt.Fprintf(w, "  at %s, yet it can do %s: try another cable, or another port\n", bits(p.Speed), bits(p.Best))

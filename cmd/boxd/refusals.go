@@ -6,35 +6,24 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"log/slog"
 	"slices"
 
 	"phonebackupbox/usbhost/libusb"
 )
 
-// refusals hears, as the log of the USB ports, why a phone that is plugged in cannot be opened.
+// refusals hears from the USB ports why a phone that is plugged in cannot be opened.
 type refusals struct{ heard chan error }
+
+var _ libusb.Witness = refusals{}
 
 func newRefusals() refusals { return refusals{make(chan error, 16)} }
 
-var _ slog.Handler = refusals{}
-
-func (refusals) Enabled(_ context.Context, l slog.Level) bool { return l >= slog.LevelWarn }
-func (r refusals) WithAttrs([]slog.Attr) slog.Handler         { return r }
-func (r refusals) WithGroup(string) slog.Handler              { return r }
-
-// Handle passes the record's error on, unless many are waiting: it comes again with the next try.
-func (r refusals) Handle(_ context.Context, rec slog.Record) error {
-	rec.Attrs(func(a slog.Attr) bool {
-		if err, ok := a.Value.Any().(error); ok {
-			select {
-			case r.heard <- err:
-			default:
-			}
-		}
-		return true
-	})
-	return nil
+// Refused passes an error on, unless many are waiting: it comes again with the next try.
+func (r refusals) Refused(err error) {
+	select {
+	case r.heard <- err:
+	default:
+	}
 }
 
 // maxRefusals bounds how many refusals are remembered as told.

@@ -36,6 +36,6 @@ var later []string
 func (r *rack) showPages() {}
 
 // openUSB refuses: this program puts backups into folders.
-func openUSB(_ context.Context, name string) (usbhost.Phone, error) {
+func openUSB(_ context.Context, name, _ string) (usbhost.Phone, error) {
 	return nil, usageError{printable(name) + ": this program reaches no phone over USB", "write folder:PATH"}
 }

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -176,7 +175,7 @@ func runBox(ctx context.Context, c *call, o runOptions) (err error) {
 		out = c.err
 	}
 	a := onTerminal(out)
-	a.bays = b
+	a.bays, a.probe = b, settings.PhoneClock.probes(time.Local)
 	ports := sockets{make(chan usbhost.Phone)}
 	a.box = firmware.New(firmware.Config{Bus: ports, Vault: b, Roster: roster{filepath.Join(c.state, enrolledName)}, Drives: b,
 		Policy: settings.Policy, Keeper: b, Diary: diary{c.state}, ClockTrusted: clockTrusted})
@@ -253,8 +252,8 @@ func (a *appliance) usb(ctx context.Context, g *errgroup.Group, ports sockets) e
 	}
 	refused := newRefusals()
 	bus, err := libusb.Listen(ctx, func(ctx context.Context, i usbhost.Interface) (usbhost.Phone, error) {
-		return mtp.Open(ctx, i, mtp.Options{})
-	}, slog.New(refused))
+		return mtp.Open(ctx, i, mtp.Options{Probe: a.probe})
+	}, refused, nil)
 	if err != nil {
 		return err
 	}

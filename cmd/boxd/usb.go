@@ -30,8 +30,15 @@ func udevRule() string {
 	return lines[len(lines)-1]
 }
 
-// openUSB opens the phone that name, such as mtp:SERIAL or any, stands for.
-func openUSB(ctx context.Context, name string) (usbhost.Phone, error) {
+// openUSB opens the phone that name, such as mtp:SERIAL or any, stands for, as the settings in a state folder say.
+func openUSB(ctx context.Context, name, state string) (usbhost.Phone, error) {
+	var settings config
+	if state != "" {
+		var err error
+		if settings, err = readConfig(state); err != nil {
+			return nil, err
+		}
+	}
 	devices, err := pluggedIn()
 	if err != nil {
 		return nil, err
@@ -41,7 +48,7 @@ func openUSB(ctx context.Context, name string) (usbhost.Phone, error) {
 		return nil, err
 	}
 	for _, d := range devices {
-		phone, err := openDevice(ctx, d)
+		phone, err := openDevice(ctx, d, mtp.Options{Probe: settings.PhoneClock.probes(time.Local)})
 		if err != nil {
 			return nil, adviseUSB(err)
 		}
@@ -126,7 +133,7 @@ func deviceID(d libusb.Device) string {
 }
 
 // openDevice opens a phone, if need be after asking the desktop's own file manager to let go of it.
-func openDevice(ctx context.Context, d libusb.Device) (usbhost.Phone, error) {
+func openDevice(ctx context.Context, d libusb.Device, o mtp.Options) (usbhost.Phone, error) {
 	i, err := d.Claim(ctx)
 	var busy *libusb.BusyError
 	if errors.As(err, &busy) && letGo(ctx, busy) {
@@ -135,7 +142,7 @@ func openDevice(ctx context.Context, d libusb.Device) (usbhost.Phone, error) {
 	if err != nil {
 		return nil, err
 	}
-	return mtp.Open(ctx, i, mtp.Options{})
+	return mtp.Open(ctx, i, o)
 }
 
 // desktops are the programs by which GNOME and its kin show phones as folders, and what each unmounts.

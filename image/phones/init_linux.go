@@ -37,6 +37,7 @@ func (g *guest) commands() map[string]func(args []string) error {
 		"gadget": gadget,   // PROGRAM: the machine is a phone to itself, which the program answers for
 		"bus":    g.listen, // from now on ARRIVED and GONE lines tell of phones
 		"pull":   g.pull,   // ID: back the phone up into memory; FILE lines of what it had
+		"deaf":   g.deaf,   // no more of these, and what is let go of stays free
 		"free":   g.free,   // ID: let go of the phone, so that another program can have it
 	}
 }

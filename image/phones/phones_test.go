@@ -398,8 +398,13 @@ func driver(l *lab) {
 	if !strings.Contains(busy, "init (process 1) uses the QEMU") {
 		l.Errorf("a phone that another program has: %s", busy)
 	}
+	l.do("deaf")
 	l.do("free mtp:QEMU0002")
 	has("usb-storage")
+	l.do("bus")
+	l.await("ARRIVED mtp:QEMU0002")
+	l.do("free mtp:QEMU0002")
+	l.await("ARRIVED mtp:QEMU0002") // since it stays plugged in
 	l.do("write /sys/bus/usb/drivers/usb-storage/remove_id 46f4 0004")
 }
 

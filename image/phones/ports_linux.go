@@ -23,23 +23,27 @@ import (
 
 // ports are the machine's USB ports.
 type ports struct {
+	bus    *libusb.Bus
 	mu     sync.Mutex // guards phones
 	phones map[usbhost.ID]usbhost.Phone
 }
 
-// listen opens the ports, and stays until the machine goes.
+// listen opens the ports until deaf.
 func (p *ports) listen([]string) error {
 	log := slog.New(slog.NewTextHandler(os.Stdout, nil))
 	bus, err := libusb.Listen(context.Background(), func(ctx context.Context, i usbhost.Interface) (usbhost.Phone, error) {
 		return mtp.Open(ctx, i, mtp.Options{Log: log})
-	}, log)
+	}, nil, log)
 	if err != nil {
 		return err
 	}
-	p.phones = make(map[usbhost.ID]usbhost.Phone)
+	p.bus, p.phones = bus, make(map[usbhost.ID]usbhost.Phone)
 	go func() {
 		for {
 			phone, err := bus.Accept(context.Background())
+			if errors.Is(err, os.ErrClosed) {
+				return
+			}
 			if err != nil {
 				say("BROKEN %s", oneLine(err))
 				return
@@ -106,6 +110,9 @@ func (p *ports) pull(args []string) error {
 	say("REPORT listed=%d stored=%d problems=%d moved=%d in %d ms", report.Listed, report.Stored, len(report.Problems), report.Moved, took.Milliseconds())
 	return nil
 }
+
+// deaf closes the ports. The phones that arrived stay open.
+func (p *ports) deaf([]string) error { return p.bus.Close() }
 
 func (p *ports) free(args []string) error {
 	phone, err := p.phone(args)

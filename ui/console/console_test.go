@@ -44,7 +44,7 @@ func newDesk() *desk {
 		Upkeep: firmware.Upkeep{Shrunk: []usbhost.ID{"mtp:ANNA"}, Checks: []firmware.Check{
 			{Drive: "d1", Fraction: 0.25, Full: &firmware.Full{At: firmware.Stamp{Clock: time.Date(2026, 3, 1, 4, 5, 0, 0, time.UTC)}, Bad: 2}}}},
 		Backups: []firmware.Backup{{ID: "0123456789ab", Name: "Anna's Pixel", Files: 3}},
-		Faults:  firmware.Faults()[5:6],
+		Faults:  firmware.Faults()[6:7],
 		Lines:   []firmware.Line{{At: time.Unix(100, 0), Text: "hm\a"}},
 	}}
 }

@@ -28,13 +28,18 @@ const (
 // Driver opens a phone on an interface that is claimed; it owns the Pipe, and closes it if it fails.
 type Driver func(context.Context, usbhost.Interface) (usbhost.Phone, error)
 
+// A Witness hears of phones that are plugged in and cannot be opened, in the words of Device.Claim's errors or of the driver's.
+// It must return at once. Each is tried again while it stays, and told again if that comes to nothing too.
+type Witness interface{ Refused(err error) }
+
 // Bus hands out phones as they are plugged in. A device that cannot be opened, since another program uses it or it does not
-// answer, is logged and tried again while it stays.
+// answer, is told to the Witness and tried again while it stays; so is one that was closed while it stays, without being told.
 type Bus struct {
-	look  func() ([]Device, error)
-	claim func(Device, *departure) (usbhost.Interface, error)
-	open  Driver
-	log   *slog.Logger
+	look    func() ([]Device, error)
+	claim   func(Device, *departure) (usbhost.Interface, error)
+	open    Driver
+	witness Witness
+	log     *slog.Logger
 
 	phones chan usbhost.Phone
 	tried  chan attempt
@@ -57,13 +62,14 @@ func newDeparture() *departure { return &departure{gone: make(chan struct{})} }
 
 func (d *departure) leave() { d.once.Do(func() { close(d.gone) }) }
 
-// Listen opens the ports; what is plugged in already counts as arriving. A nil log logs nothing. Close ends it.
-func Listen(ctx context.Context, open Driver, log *slog.Logger) (*Bus, error) {
+// Listen opens the ports; what is plugged in already counts as arriving. A nil Witness hears and a nil log logs nothing. Close
+// ends it.
+func Listen(ctx context.Context, open Driver, w Witness, log *slog.Logger) (*Bus, error) {
 	events, err := uevents()
 	if err != nil {
 		return nil, err
 	}
-	b := newBus(func() ([]Device, error) { return scan(sysfs) }, claim, open, log)
+	b := newBus(func() ([]Device, error) { return scan(sysfs) }, claim, open, w, log)
 	b.events = events
 	ctx, b.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	changed := make(chan struct{}, 1)
@@ -72,11 +78,11 @@ func Listen(ctx context.Context, open Driver, log *slog.Logger) (*Bus, error) {
 	return b, nil
 }
 
-func newBus(look func() ([]Device, error), claim func(Device, *departure) (usbhost.Interface, error), open Driver, log *slog.Logger) *Bus {
+func newBus(look func() ([]Device, error), claim func(Device, *departure) (usbhost.Interface, error), open Driver, w Witness, log *slog.Logger) *Bus {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Bus{look: look, claim: claim, open: open, log: log, phones: make(chan usbhost.Phone), tried: make(chan attempt), dead: make(chan struct{})}
+	return &Bus{look: look, claim: claim, open: open, witness: w, log: log, phones: make(chan usbhost.Phone), tried: make(chan attempt), dead: make(chan struct{})}
 }
 
 // Accept waits for the next phone. One that only charges is handed out too, so that its owner can be told.
@@ -126,12 +132,12 @@ func (b *Bus) listen(events *os.File, changed chan<- struct{}) {
 type stay struct {
 	device Device
 	left   *departure
-	held   bool      // being opened, or handed out
+	held   bool      // being opened, or handed out and not closed since
 	tries  int       // that came to nothing
 	next   time.Time // when it may be opened
 }
 
-// attempt is how opening a device went.
+// attempt is how opening a device went: err is nil if it was handed out, and its phone is closed since.
 type attempt struct {
 	stay *stay
 	err  error
@@ -195,13 +201,18 @@ func (b *Bus) update(ctx context.Context, stays map[string]*stay, all []Device) 
 	return idle
 }
 
-// bring opens a device and hands it to who accepts it.
+// bring opens a device, hands it to who accepts it, and waits until that phone is gone or closed.
 func (b *Bus) bring(ctx context.Context, s *stay) {
 	phone, err := b.raise(ctx, s)
-	if err == nil {
-		if b.offer(ctx, phone, s.left.gone) {
+	switch {
+	case err != nil:
+	case b.offer(ctx, phone, s.left.gone):
+		select {
+		case <-phone.Gone():
+		case <-ctx.Done():
 			return
 		}
+	default:
 		err = errors.Join(usbhost.ErrUnplugged, phone.Close())
 	}
 	select {
@@ -237,17 +248,29 @@ func (b *Bus) raise(ctx context.Context, s *stay) (usbhost.Phone, error) {
 	return b.open(ctx, i)
 }
 
-// judge decides when a device that could not be opened is tried again.
+// judge decides when a device is tried again that could not be opened, or that was let go of while it stays. A Pipe may take one
+// for gone that only failed: if it does stay, a new departure tells it from its former self. If not, update finds that out.
 func (b *Bus) judge(a attempt) {
+	s := a.stay
+	gone := errors.Is(a.err, usbhost.ErrUnplugged)
 	select {
-	case <-a.stay.left.gone:
-		return
+	case <-s.left.gone:
+		gone, s.left = true, newDeparture()
 	default:
 	}
-	again := min(firstRetry<<a.stay.tries, lastRetry)
-	if again < lastRetry {
-		a.stay.tries++
+	if a.err == nil {
+		s.tries = 0
 	}
-	a.stay.next, a.stay.held = time.Now().Add(again), false
-	b.log.Warn("usb: phone cannot be opened", "name", a.stay.device.Name(), "again_in", again, "err", a.err)
+	again := min(firstRetry<<s.tries, lastRetry)
+	if again < lastRetry {
+		s.tries++
+	}
+	s.next, s.held = time.Now().Add(again), false
+	if a.err == nil || gone {
+		return
+	}
+	if b.witness != nil {
+		b.witness.Refused(a.err)
+	}
+	b.log.Warn("usb: phone cannot be opened", "name", s.device.Name(), "again_in", again, "err", a.err)
 }

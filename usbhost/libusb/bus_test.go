@@ -26,12 +26,25 @@ type desk struct {
 	down    error
 	refuse  map[string]error // what claiming a device answers, by port
 	claims  int
+	left    *departure    // of the device that was claimed last
 	slow    time.Duration // that a driver takes
 }
 
-func newDesk(t *testing.T, log *slog.Logger) *desk {
+// ear is a Witness that remembers.
+type ear struct {
+	mu   sync.Mutex // guards errs
+	errs []error
+}
+
+func (e *ear) Refused(err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.errs = append(e.errs, err)
+}
+
+func newDesk(t *testing.T, w Witness, log *slog.Logger) *desk {
 	d := &desk{t: t, changed: make(chan struct{}, 1), refuse: make(map[string]error)}
-	d.bus = newBus(d.look, d.claim, d.open, log)
+	d.bus = newBus(d.look, d.claim, d.open, w, log)
 	ctx, cancel := context.WithCancel(context.Background())
 	d.bus.cancel = cancel
 	d.bus.wait.Go(func() { d.bus.watch(ctx, d.changed) })
@@ -50,15 +63,16 @@ func (d *desk) claim(dev Device, left *departure) (usbhost.Interface, error) {
 	d.claims++
 	i := dev.Interface
 	i.Gone = left.gone
+	d.left = left
 	return i, d.refuse[i.Port]
 }
 
 func (d *desk) open(_ context.Context, i usbhost.Interface) (usbhost.Phone, error) {
 	d.mu.Lock()
-	slow := d.slow
+	slow, left := d.slow, d.left
 	d.mu.Unlock()
 	time.Sleep(slow)
-	return &handset{charging{Device{Interface: i}, nil}, i.Gone}, nil
+	return &handset{charging{Device{Interface: i}, left}, i.Gone}, nil
 }
 
 // handset is a phone that says who it is.
@@ -121,7 +135,7 @@ func at(port string, address int, serial string, use Use) Device {
 
 func TestPhonesComeAndGo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDesk(t, nil)
+		d := newDesk(t, nil, nil)
 		d.set(at("1-1", 2, "A", Files), at("1-2", 3, "", Files), at("1-3", 4, "disk", Other))
 		got := make(map[string]usbhost.Phone)
 		for range 2 {
@@ -158,7 +172,7 @@ func TestPhonesComeAndGo(t *testing.T) {
 
 func TestOneThatHangsHoldsUpNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDesk(t, nil)
+		d := newDesk(t, nil, nil)
 		d.slow = time.Hour
 		d.set(at("1-1", 2, "slow", Files))
 		d.mu.Lock()
@@ -179,7 +193,8 @@ func TestOneThatHangsHoldsUpNobody(t *testing.T) {
 func TestABusyPhoneIsTriedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log strings.Builder
-		d := newDesk(t, slog.New(slog.NewTextHandler(&log, nil)))
+		var heard ear
+		d := newDesk(t, &heard, slog.New(slog.NewTextHandler(&log, nil)))
 		d.refuse["1-1"] = &BusyError{"Pixel 9", []Holder{{41, "gvfsd-mtp"}}}
 		d.set(at("1-1", 2, "A", Files))
 		d.quiet(10 * time.Minute)
@@ -193,6 +208,10 @@ func TestABusyPhoneIsTriedAgain(t *testing.T) {
 		if !strings.Contains(log.String(), "gvfsd-mtp") || strings.Contains(log.String(), "serial") {
 			t.Errorf("log: %s", log.String())
 		}
+		var busy *BusyError
+		if len(heard.errs) != claims || !errors.As(heard.errs[0], &busy) || busy.Name != "Pixel 9" {
+			t.Errorf("the witness heard %v of %d refusals", heard.errs, claims)
+		}
 		d.accept(lastRetry + time.Second)
 		if err := d.bus.Close(); err != nil {
 			t.Error(err)
@@ -202,7 +221,7 @@ func TestABusyPhoneIsTriedAgain(t *testing.T) {
 
 func TestAPhoneThatOnlyChargesIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDesk(t, nil)
+		d := newDesk(t, nil, nil)
 		d.set(at("1-1", 2, "A", ChargeOnly))
 		d.quiet(chargePatience / 2)
 		d.set(at("1-1", 3, "A", Files)) // it was only changing its mode
@@ -229,9 +248,49 @@ func TestAPhoneThatOnlyChargesIsTold(t *testing.T) {
 	})
 }
 
+// A phone that is closed while it stays plugged in, by whoever had it or by a Pipe that gave it up, is handed out again without
+// being plugged in anew, and no phone is handed out twice at once.
+func TestAPhoneThatIsLetGoOfComesAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var heard ear
+		d := newDesk(t, &heard, nil)
+		d.set(at("1-1", 2, "A", Files), at("1-2", 3, "B", ChargeOnly))
+		phone, _ := d.accept(time.Second)
+		charging, id := d.accept(chargePatience + time.Second)
+		if id != "mtp:B" {
+			t.Fatal(id)
+		}
+		d.quiet(time.Hour)
+		for range 3 {
+			phone.(*handset).left.leave() // as a Pipe does
+			again, id := d.accept(firstRetry + time.Second)
+			if id != "mtp:A" || isGone(again) || isGone(charging) {
+				t.Fatalf("%s came: %v, %v", id, isGone(again), isGone(charging))
+			}
+			phone = again
+			d.quiet(time.Hour)
+		}
+		if err := charging.Close(); err != nil {
+			t.Error(err)
+		}
+		if again, id := d.accept(firstRetry + time.Second); id != "mtp:B" || isGone(again) {
+			t.Errorf("%s came, gone: %v", id, isGone(again))
+		}
+		phone.(*handset).left.leave()
+		d.set() // it was the cable after all
+		d.quiet(time.Hour)
+		if len(heard.errs) > 0 {
+			t.Errorf("refused: %v", heard.errs)
+		}
+		if err := d.bus.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func TestADeadBusSaysWhy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDesk(t, nil)
+		d := newDesk(t, nil, nil)
 		d.mu.Lock()
 		d.down = io.ErrNoProgress
 		d.mu.Unlock()

@@ -23,7 +23,7 @@ func (p *charging) Info(context.Context) (usbhost.Info, error) {
 	i := p.device.Interface
 	return usbhost.Info{
 		ID: usbhost.NewID("mtp", cmp.Or(i.Serial, i.Place())), Name: p.device.Name(), Maker: i.Maker, Model: i.Model,
-		Locked: true, ChargeOnly: true, Free: -1, Total: -1, Link: i.Link,
+		Locked: true, ChargeOnly: true, ByPort: i.Serial == "", Free: -1, Total: -1, Link: i.Link,
 	}, nil
 }
 

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"phonebackupbox/usbhost"
 )
 
 // sysfs is where the kernel lists USB devices (Documentation/ABI/stable/sysfs-bus-usb and testing/sysfs-bus-usb).
@@ -101,7 +103,7 @@ func readDevice(dir string) (Device, error) {
 	}
 	d.class = desc.class
 	d.Interface.Vendor, d.Interface.Product = desc.vendor, desc.product
-	d.Interface.Serial = optional(dir, "serial")
+	d.Interface.Serial = usbhost.OwnSerial(optional(dir, "serial"))
 	d.Interface.Maker = optional(dir, "manufacturer")
 	d.Interface.Model = optional(dir, "product")
 	d.Interface.Port = filepath.Base(dir)

@@ -43,6 +43,7 @@ type Phone struct {
 	probe     bool
 	sampling  Sampling
 	id        usbhost.ID
+	byPort    bool // see usbhost.Info
 
 	ctx     context.Context // of the goroutines below and, through bind, of every operation: ends with Close
 	cancel  context.CancelFunc
@@ -82,7 +83,8 @@ func Open(ctx context.Context, dev usbhost.Interface, o Options) (*Phone, error)
 		return nil, errors.Join(fmt.Errorf("mtp: open: %w", err), dev.Pipe.Close())
 	}
 	p := &Phone{dev: dev, s: s, local: o.Location, probe: o.Probe, sampling: o.Sampling, gone: make(chan struct{}), woken: make(chan struct{}, 1), busy: make(chan struct{}, 1)}
-	p.id = usbhost.NewID("mtp", cmp.Or(dev.Serial, s.info.serial, dev.Place()))
+	serial := cmp.Or(usbhost.OwnSerial(dev.Serial), usbhost.OwnSerial(s.info.serial)) // AOSP's over MTP is random, and each phone's own
+	p.id, p.byPort = usbhost.NewID("mtp", cmp.Or(serial, dev.Place())), serial == ""
 	p.ctx, p.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	p.wait.Go(p.watchGone)
 	p.wait.Go(p.readEvents)
@@ -114,7 +116,7 @@ func (p *Phone) Info(ctx context.Context) (usbhost.Info, error) {
 	ctx, end := p.begin(ctx)
 	defer end()
 	info := usbhost.Info{
-		ID:    p.id,
+		ID: p.id, ByPort: p.byPort,
 		Maker: cmp.Or(p.dev.Maker, p.s.info.maker),
 		Model: cmp.Or(p.dev.Model, p.s.info.model),
 		Free:  -1,
