@@ -10,7 +10,7 @@ func commands() []command {
 	return []command{
 		{"run", "", "the box on this computer: phones over USB, drives, lights and the page, until it is stopped", runCommand},
 		{"demo", "", "a whole box in one process, nothing plugged in; ends with a proof", demoCommand},
-		{"phones", "", "what is plugged in, and what each can give now", phonesCommand},
+		{"phones", "[enrol|forget PHONE]", "what is plugged in, and what each can give now; which ones boxd run backs up", phonesCommand},
 		{"backup", "PHONE", "back a phone up into the vault", backupCommand},
 		{"snapshots", "", "list what the vault holds, newest first", snapshotsCommand},
 		{"ls", "SNAPSHOT [PATH]", "list a folder of a snapshot", lsCommand},

@@ -32,8 +32,13 @@ type phoneJSON struct {
 
 func phonesCommand(*pflag.FlagSet) action {
 	return func(ctx context.Context, c *call, args []string) error {
-		if len(args) > 0 {
-			return usageError{fmt.Sprintf("boxd phones %s: not in this build yet", printable(args[0])), "boxd phones alone lists what is plugged in"}
+		switch {
+		case len(args) == 2 && args[0] == "enrol":
+			return changeRoster(ctx, c, args[1], enrolPhone)
+		case len(args) == 2 && args[0] == "forget":
+			return changeRoster(ctx, c, args[1], forgetPhone)
+		case len(args) > 0:
+			return usageError{"what about which phone?", "boxd phones lists what is plugged in; boxd phones enrol PHONE and boxd phones forget PHONE change what boxd run backs up"}
 		}
 		devices, err := pluggedIn()
 		if err != nil {

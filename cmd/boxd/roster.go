@@ -10,8 +10,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"phonebackupbox/firmware"
+	"phonebackupbox/usbhost"
 )
 
 // roster remembers the enrolled phones in a small file, written anew and renamed at each enrolment.
@@ -44,7 +46,23 @@ func (r roster) Enrol(ctx context.Context, e firmware.Enrolment) error {
 	if err != nil {
 		return err
 	}
-	b, err := json.MarshalIndent(append(list, e), "", "  ")
+	return r.write(append(list, e))
+}
+
+// forget forgets a phone, durably, and reports whether it was there.
+func (r roster) forget(ctx context.Context, id usbhost.ID) (e firmware.Enrolment, found bool, err error) {
+	list, err := r.Enrolled(ctx)
+	at := slices.IndexFunc(list, func(e firmware.Enrolment) bool { return e.ID == id })
+	if err != nil || at < 0 {
+		return e, false, err
+	}
+	e = list[at]
+	return e, true, r.write(slices.Delete(list, at, at+1))
+}
+
+// write puts list in the place of what was remembered.
+func (r roster) write(list []firmware.Enrolment) error {
+	b, err := json.MarshalIndent(list, "", "  ")
 	if err != nil {
 		return err
 	}

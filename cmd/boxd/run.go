@@ -162,6 +162,11 @@ func runBox(ctx context.Context, c *call, o runOptions) (err error) {
 	if err != nil {
 		return err
 	}
+	release, err := lockState(c.state)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, release()) }()
 	b, settings, err := o.newBays(c.state)
 	if err != nil {
 		return err

@@ -25,7 +25,7 @@ func TestABuildWithoutUSBSaysSo(t *testing.T) {
 	if got := decode[struct{ Error struct{ Code string } }](t, out); got.Error.Code != "no-usb" {
 		t.Error(out)
 	}
-	must(t, exitUsage, "phones", "enrol", "mtp:X")
+	must(t, exitUsage, "phones", "enrol")
 	must(t, exitUsage, "backup", "mtp:", "--drive", t.TempDir())
 }
 

@@ -1,0 +1,55 @@
+//go:build !rescue && linux
+
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"phonebackupbox/firmware"
+)
+
+// TestPhonesAreEnrolledByCommand: a box begins with what the command enrolled, nobody changes the folder of a box that runs, a
+// second box on it is refused, and a terminal that goes is a clean end.
+func TestPhonesAreEnrolledByCommand(t *testing.T) {
+	s, phone := newSite(t, 3, 1), filepath.Join(t.TempDir(), "card")
+	makePhone(t, phone)
+	state := filepath.Join(s.dir, "state")
+	name := "folder:" + phone
+	_, errs := must(t, exitFailed, "phones", "forget", name, "--state", state)
+	if !strings.Contains(errs, "is not enrolled") || !strings.Contains(errs, "none is") {
+		t.Errorf("forget a stranger: %s", errs)
+	}
+	must(t, exitFailed, "phones", "enrol", name+"-that-is-not-there", "--state", state)
+	out, _ := must(t, exitOK, "phones", "enrol", name, "--state", state, "--json")
+	if res := decode[enrolResult](t, out); string(res.ID) != name || res.Order != 1 || !res.Enrolled {
+		t.Errorf("%+v", res)
+	}
+	if _, errs := must(t, exitFailed, "phones", "enrol", name, "--state", state); !strings.Contains(errs, "enrolled already") {
+		t.Errorf("enrolled twice: %s", errs)
+	}
+
+	b := runSite(t, s, state, phone)
+	b.until(allThere) // without a tap
+	for _, args := range [][]string{{"phones", "forget", name}, {"run", "--web", anyPort, "--drive", t.TempDir(), "--key-file", s.key}} {
+		if _, errs := must(t, exitFailed, append(args, "--state", state)...); !strings.Contains(errs, "another boxd is at work") || !strings.Contains(errs, "stop it first") {
+			t.Errorf("%s beside a box that runs: %s", args, errs)
+		}
+	}
+	if err := b.stop(syscall.SIGHUP); err != nil {
+		t.Fatalf("SIGHUP: %v\n%s", err, strings.Join(b.said, "\n"))
+	}
+	if end := decode[runResult](t, b.out.String()); len(end.Phones) != 1 || end.Phones[0].Outcome != firmware.Stored {
+		t.Errorf("at the end: %+v", end)
+	}
+
+	if out, _ := must(t, exitOK, "phones", "forget", name, "--state", state); !strings.Contains(out, "card") || !strings.Contains(out, "is forgotten") {
+		t.Errorf("forget: %s", out)
+	}
+	if p, err := os.ReadFile(filepath.Join(state, enrolledName)); err != nil || strings.TrimSpace(string(p)) != "[]" {
+		t.Errorf("remembered still: %s, %v", p, err)
+	}
+}
