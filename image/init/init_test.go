@@ -38,7 +38,7 @@ func TestInit(t *testing.T) {
 	path := card(t)
 	m := boot(t, path)
 	for _, words := range []string{"init: starting", "/perm reaches to the card's end now", "standin: life 1 with run --board rpi --state /perm/box",
-		"standin: mount / ext4 ro", "standin: mount /perm ext4 rw,nosuid,nodev,noexec", "init: /user/boxd ended with 0", "standin: life 2",
+		"standin: mount / ext4 ro", "standin: mount /dev devtmpfs rw,nosuid,noexec", "standin: mount /perm ext4 rw,nosuid,nodev,noexec", "init: /user/boxd ended with 0", "standin: life 2",
 		"init: /user/boxd ended with 125", "standin: life 3", "init: /user/boxd was ended by signal 9", "standin: life 4", "standin: flushed",
 		"all is written; the box is to be switched off"} {
 		hear(t, m, words)
@@ -61,7 +61,7 @@ func TestInit(t *testing.T) {
 	sound(t, path)
 
 	m = boot(t, path)
-	hear(t, m, "standin: life 5") // /perm has kept the four before
+	hear(t, m, "standin: life 5")     // /perm has kept the four before
 	hear(t, m, "standin: it is 1970") // nobody here tells the time, and nothing waits for it
 	ended := make(chan error, 1)
 	go func() { ended <- m.Wait() }()

@@ -27,7 +27,11 @@ func mountSystem() {
 		{"tmpfs", "/run", "size=10%,mode=755", strict},
 		{"tmpfs", "/mnt", "size=64k,mode=755", strict}, // folders that drives are mounted on
 	} {
-		if err := unix.Mount(m.kind, m.dir, m.kind, m.flags, m.options); err != nil && !errors.Is(err, unix.EBUSY) {
+		err := unix.Mount(m.kind, m.dir, m.kind, m.flags, m.options)
+		if errors.Is(err, unix.EBUSY) { // the kernel did so itself, without our flags
+			err = unix.Mount("", m.dir, "", unix.MS_REMOUNT|m.flags, "")
+		}
+		if err != nil {
 			say("mount %s: %v", m.dir, err)
 		}
 	}

@@ -118,10 +118,10 @@ func isBlank(device string) (bool, error) {
 }
 
 // check has e2fsck mend what a power cut left; its exit codes are bits (e2fsck(8)): 1 mended, 2 mended and to be mounted anew,
-// 4 not mended.
+// 4 not mended, 8 not even looked at, as when its superblock is gone: then -y takes one of the others.
 func check(r *reaper, device string) error {
 	code, err := r.run(program("e2fsck"), "-p", device)
-	if err == nil && (code&4 != 0 || code < 0) {
+	if err == nil && (code > 3 || code < 0) {
 		say("/perm is damaged (e2fsck ended with %d); it is mended as far as can be", code)
 		code, err = r.run(program("e2fsck"), "-f", "-y", device)
 	}
