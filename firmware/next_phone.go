@@ -287,14 +287,20 @@ func (s *State) takeBackup(b Backup) {
 func (s *State) takeHistory(all []Backup) {
 	s.memory.history = true
 	s.Backups = []Backup{}
+	told := map[usbhost.ID]bool{}
 	for i, b := range all {
 		b.Name = cleanName(b.Name)
 		if i < MaxBackups {
 			s.Backups = append(s.Backups, b)
+			s.Backups[i].Apps = nil
 		}
 		if b.Phone != "" && s.phone(string(b.Phone)) == nil {
 			s.Phones = append(s.Phones, Phone{ID: b.Phone, Name: b.Name, Free: -1, Total: -1})
 		}
+		if p := s.phone(string(b.Phone)); p != nil && b.Apps != nil && !told[b.Phone] {
+			told[b.Phone], p.Apps = true, b.Apps
+		}
+		b.Apps = nil // an App is shown once
 		s.noteBackup(b)
 	}
 }

@@ -98,7 +98,7 @@ type Phone struct {
 	LastComplete *Backup `json:"last_complete,omitempty"` // the newest snapshot that holds everything
 	LastPartial  *Backup `json:"last_partial,omitempty"`  // the newest one that does not, if newer than LastComplete
 	Need         string  `json:"need,omitempty"`          // what a person should do next, one sentence; "" if nothing
-	Apps         []App   `json:"apps,omitempty"`          // chat and social apps in the newest snapshot made since the box started
+	Apps         []App   `json:"apps,omitempty"`          // chat and social apps in the newest snapshot
 
 	due     bool      // to be backed up as soon as it can be
 	retryAt time.Time // due again then; zero for never
@@ -257,7 +257,7 @@ type Backup struct {
 	Bytes      int64      `json:"bytes"`
 	Complete   bool       `json:"complete"`
 	Problems   int        `json:"problems,omitempty"` // files left out or stale
-	Apps       []App      `json:"-"`                  // what it holds of chat and social apps; only of one just made, see Phone.Apps
+	Apps       []App      `json:"-"`                  // what it holds of chat and social apps; only of a phone's newest, see Phone.Apps
 }
 
 // Phone returns the phone of that ID.

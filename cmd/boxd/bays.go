@@ -190,13 +190,18 @@ func (d draft) Commit(ctx context.Context, report usbhost.Report, complete bool)
 	if err != nil {
 		return b, err
 	}
-	// The backup is made, and telling of apps is no part of it: what can be looked at is told, and that the vault has a folder
-	// that cannot be read is for the read-back and the checks to find.
-	found, _ := d.rack.appsIn(ctx, s)
-	for _, a := range found {
-		b.Apps = append(b.Apps, firmware.App{Name: a.Name, Backup: a.Backup, Media: a.Media, Chats: a.Chats(), Hint: a.Hint()})
-	}
+	b.Apps = d.rack.appsOf(ctx, s)
 	return b, nil
+}
+
+// appsOf tells of the apps that a snapshot holds, as far as they can be looked at: telling of them is no part of a backup, and that
+// the vault has a folder that cannot be read is for the read-back and the checks to find.
+func (r *rack) appsOf(ctx context.Context, s vault.Snapshot) (out []firmware.App) {
+	found, _ := r.appsIn(ctx, s)
+	for _, a := range found {
+		out = append(out, firmware.App{Name: a.Name, Backup: a.Backup, Media: a.Media, Chats: a.Chats(), Hint: a.Hint()})
+	}
+	return out
 }
 
 func asBackup(s vault.Snapshot) firmware.Backup {
@@ -240,8 +245,13 @@ func (b *bays) History(ctx context.Context) ([]firmware.Backup, error) {
 	}
 	list, err := r.snapshots(ctx, false)
 	var out []firmware.Backup
+	told := map[string]bool{}
 	for _, s := range list {
-		out = append(out, asBackup(s))
+		b := asBackup(s)
+		if !told[s.Phone] && s.Err == nil { // the newest of each phone tells of its apps
+			told[s.Phone], b.Apps = true, r.appsOf(ctx, s)
+		}
+		out = append(out, b)
 	}
 	return out, err
 }

@@ -53,3 +53,28 @@ func TestPhonesAreEnrolledByCommand(t *testing.T) {
 		t.Errorf("remembered still: %s, %v", p, err)
 	}
 }
+
+// TestAppsSurviveARestart: how chat apps' own backups stand is told by a box that was started anew, without the phone.
+func TestAppsSurviveARestart(t *testing.T) {
+	s, phone := newSite(t, 2, 1), filepath.Join(t.TempDir(), "card")
+	file := filepath.Join(phone, "Android/media/com.whatsapp/WhatsApp/Databases/msgstore.db.crypt15")
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, make([]byte, 5000), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	must(t, exitOK, s.with("backup", "folder:"+phone)...)
+	b := runSite(t, s, filepath.Join(s.dir, "state"), filepath.Join(s.dir, "no phone"))
+	address := b.until("http://")
+	b.until("The box is ready.")
+	if p := page(t, address); !strings.Contains(p, "WhatsApp: last local backup") {
+		t.Errorf("the page does not tell of WhatsApp:\n%s", p)
+	}
+	if err := b.stop(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if end := decode[runResult](t, b.out.String()); len(end.Phones) != 1 || len(end.Phones[0].Apps) != 1 || end.Phones[0].Apps[0].Backup.IsZero() {
+		t.Errorf("at the end: %+v", end.Phones)
+	}
+}

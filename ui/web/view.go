@@ -61,7 +61,10 @@ type phoneView struct {
 	CompleteOf, PartialOf    string // "1,204 files, 8.9 GB"
 	Need                     string
 	Enrolled                 bool
+	Apps                     []appView // how chat apps' own backups stand
 }
+
+type appView struct{ Line, Hint string }
 
 type driveView struct {
 	Name, Badge, Tone, Room, Note string
@@ -266,6 +269,9 @@ func phoneOf(p firmware.Phone, s firmware.State, now time.Time) phoneView {
 	default:
 		v.Badge, v.Tone = "plugged in", "calm"
 	}
+	for _, a := range p.Apps {
+		v.Apps = append(v.Apps, appOf(a, now))
+	}
 	if slices.Contains(s.Upkeep.Shrunk, p.ID) {
 		v.Kept = "It holds far fewer files than before: all its older backups are kept."
 	}
@@ -279,6 +285,20 @@ func phoneOf(p firmware.Phone, s firmware.State, now time.Time) phoneView {
 		}
 	}
 	return v
+}
+
+// appOf says how an app's own backup stands.
+func appOf(a firmware.App, now time.Time) appView {
+	line := a.Name + ": "
+	switch {
+	case a.Chats != "":
+		line += size(a.Media) + " of media; " + a.Chats
+	case a.Backup.IsZero():
+		line += "no local backup, " + size(a.Media) + " of media"
+	default:
+		line += "last local backup " + ago(a.Backup, now) + ", " + size(a.Media) + " of media"
+	}
+	return appView{line, a.Hint} // ours, not the phone's
 }
 
 func holds(b firmware.Backup) string { return plural(b.Files, "file") + ", " + size(b.Bytes) }
