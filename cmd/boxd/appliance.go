@@ -16,6 +16,7 @@ import (
 
 	"phonebackupbox/firmware"
 	"phonebackupbox/hal/vboard"
+	"phonebackupbox/storage/attach"
 	"phonebackupbox/ui/led"
 	"phonebackupbox/ui/web"
 )
@@ -27,7 +28,8 @@ type appliance struct {
 	depth  vboard.Depth
 	box    *firmware.Box
 	bays   *bays
-	probe  bool // see mtp.Options
+	probe  bool           // see mtp.Options
+	mounts *attach.Mounts // nil where somebody else mounts drives
 }
 
 // onTerminal makes the part of an appliance that people see, drawn to out.

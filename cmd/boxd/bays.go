@@ -32,17 +32,22 @@ type bays struct {
 	cache    string       // folder in which what index files say is kept; "" for nowhere
 	auto     bool         // mounted drives of the vault count as plugged in, wherever they are
 	clock    func() bool  // whether the clock is right; nil: it is
+	mounts   mounts       // drives that the box mounts itself; nil on a PC
 	rescue   string       // folder with the programs that drives are to carry; "" for none
 	carried  []string     // drives that carry them by now; used by Refresh alone
 
-	mu     sync.Mutex          // guards what follows, and is held while a method opens or closes drives
-	slots  []string            // folders, present or not
-	home   string              // the vault that the drives must be of; "" until it was opened once
-	open   []string            // those that rack was opened over
-	rack   *rack               // nil while no drive of the vault is here
-	drawn  bool                // ejected: nothing is opened any more
-	passes map[string]keptPass // by drive; nil until they were read
-	sum    array.RepairReport  // of all heals
+	mu       sync.Mutex          // guards what follows, and is held while a method opens or closes drives
+	slots    []string            // folders, present or not
+	mounted  []string            // folders on what mounts has: a drive of some vault, a key stick, or what could be adopted
+	stuck    []firmware.Drive    // what mounts cannot mount or write
+	arrivals string              // which arrivals the vault's drives among mounted are
+	known    string              // arrivals when rack was opened
+	home     string              // the vault that the drives must be of; "" until it was opened once
+	open     []string            // those that rack was opened over
+	rack     *rack               // nil while no drive of the vault is here
+	drawn    bool                // ejected: nothing is opened any more
+	passes   map[string]keptPass // by drive; nil until they were read
+	sum      array.RepairReport  // of all heals
 }
 
 var (
@@ -68,16 +73,19 @@ func (b *bays) refresh(ctx context.Context) (*rack, error) {
 	if b.drawn {
 		return nil, fmt.Errorf("the drives were let go: %w", firmware.ErrVaultLocked)
 	}
+	if err := b.mountedNow(ctx); err != nil {
+		return nil, err
+	}
 	present, err := b.present(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if b.rack != nil && slices.Equal(present, b.open) {
+	if b.rack != nil && slices.Equal(present, b.open) && b.arrivals == b.known {
 		return b.rack, nil
 	}
 	if b.rack != nil {
 		err := b.rack.close()
-		pulled := slices.ContainsFunc(b.open, func(dir string) bool { return !slices.Contains(present, dir) })
+		pulled := b.arrivals != b.known || slices.ContainsFunc(b.open, func(dir string) bool { return !slices.Contains(present, dir) })
 		b.rack, b.open = nil, nil
 		// A drive that was pulled out cannot be flushed; what the array acknowledged is on the others.
 		if err != nil && !pulled {
@@ -105,7 +113,7 @@ func (b *bays) refresh(ctx context.Context) (*rack, error) {
 			return nil, errors.Join(ctx.Err(), r.close())
 		}
 	}
-	b.rack, b.open, b.home = r, present, r.drives[0].Vault()
+	b.rack, b.open, b.home, b.known = r, present, r.drives[0].Vault(), b.arrivals
 	return r, nil
 }
 
@@ -113,7 +121,7 @@ func (b *bays) refresh(ctx context.Context) (*rack, error) {
 // holds mu.
 func (b *bays) present(ctx context.Context) ([]string, error) {
 	var present []string
-	for _, dir := range b.slots {
+	for _, dir := range b.places() {
 		if id, ok := vaultOf(dir); ok && (b.home == "" || id == b.home) {
 			present = append(present, dir)
 		}
@@ -137,7 +145,7 @@ func (b *bays) keys() ([]string, error) {
 	if b.password != "" {
 		return []string{b.password}, nil
 	}
-	keys, err := keysOn(slices.DeleteFunc(slices.Clone(b.slots), func(dir string) bool { return !isStick(dir) }))
+	keys, err := keysOn(slices.DeleteFunc(b.places(), func(dir string) bool { return !isStick(dir) }))
 	if err == nil && len(keys) == 0 {
 		err = fmt.Errorf("no key stick is plugged in: %w", firmware.ErrVaultLocked)
 	}
@@ -322,7 +330,8 @@ func (b *bays) inWords(h array.Health, snapshots int) firmware.Health {
 		}
 		out.Drives = append(out.Drives, firmware.Drive{ID: d.ID, Label: d.Label, State: state, Free: d.Free, Total: d.Total, Note: note})
 	}
-	for _, dir := range b.slots {
+	out.Drives = append(out.Drives, b.stuck...)
+	for _, dir := range b.places() {
 		if isStick(dir) { // never a drive; of this vault if its key is
 			keys, err := keysOn([]string{dir})
 			out.KeyStick = out.KeyStick || err == nil && slices.Contains(keys, b.password)
@@ -402,12 +411,19 @@ func (b *bays) Adopt(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
+	if dir, err = b.give(ctx, dir); err != nil {
+		return err
+	}
 	if err := r.add(ctx, dir); err != nil {
 		return err
 	}
 	r.showPages()
-	b.open = append(b.open, dir)
-	slices.SortFunc(b.open, func(x, y string) int { return slices.Index(b.slots, x) - slices.Index(b.slots, y) })
+	if err := b.mountedNow(ctx); err != nil {
+		return err
+	}
+	b.open, b.known = append(b.open, dir), b.arrivals
+	places := b.places()
+	slices.SortFunc(b.open, func(x, y string) int { return slices.Index(places, x) - slices.Index(places, y) })
 	return nil
 }
 
@@ -431,10 +447,13 @@ func (b *bays) Eject(context.Context) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.drawn = true
-	if b.rack == nil {
-		return nil
+	var err error
+	if r := b.rack; r != nil {
+		b.rack, b.open = nil, nil
+		err = r.close()
 	}
-	r := b.rack
-	b.rack, b.open = nil, nil
-	return r.close()
+	if b.mounts != nil {
+		err = errors.Join(err, b.mounts.Settle())
+	}
+	return err
 }

@@ -174,13 +174,24 @@ func members(drives []*drive.Drive) []array.Member {
 }
 
 func label(d *drive.Drive, among []*drive.Drive) string {
-	base := filepath.Base(d.Dir())
+	base := driveName(d.Dir())
 	for _, other := range among {
-		if other != d && filepath.Base(other.Dir()) == base {
+		if other != d && driveName(other.Dir()) == base {
 			return d.Dir()
 		}
 	}
 	return base
+}
+
+// boxFolder is the folder that is made on a drive which the owner gives to the box: what else lies there stays beside it.
+const boxFolder = "phone-backup-box"
+
+// driveName is what a drive in that folder is called: as the folder, or, if the box made it, as what it is on.
+func driveName(dir string) string {
+	if filepath.Base(dir) == boxFolder {
+		dir = filepath.Dir(dir)
+	}
+	return filepath.Base(dir)
 }
 
 // openArray opens the drives and the array over them: all that a command without the key needs.

@@ -20,6 +20,7 @@ import (
 
 	"phonebackupbox/firmware"
 	"phonebackupbox/hal/vboard"
+	"phonebackupbox/storage/attach"
 	"phonebackupbox/storage/drive"
 	"phonebackupbox/storage/vault"
 	"phonebackupbox/usbhost"
@@ -31,6 +32,7 @@ import (
 type runOptions struct {
 	vaultFlags
 	config, web, rescue string
+	mount               string // folder that drives are mounted in; "": somebody else mounts them
 	phones              []string
 }
 
@@ -45,6 +47,7 @@ func runCommand(flags *pflag.FlagSet) action {
 	flags.StringVar(&o.config, "config", "", "the settings' `file`; default "+configName+" in the state folder")
 	flags.StringVar(&o.web, "web", "", "serve the page at this `address`; default "+usualPage+", or another port where that is taken")
 	flags.StringArrayVar(&o.phones, "phone", nil, "`folder:DIR` counts as a phone that is plugged in while DIR is there; once for each")
+	flags.StringVar(&o.mount, "mount", "", "mount drives that are plugged in, in folders of `DIR`: on the box, where nobody else does")
 	rescue := rescueFlag(flags)
 	return func(ctx context.Context, c *call, args []string) (err error) {
 		if err := noArgs(args); err != nil {
@@ -172,6 +175,13 @@ func runBox(ctx context.Context, c *call, o runOptions) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, b.Eject(context.WithoutCancel(ctx))) }()
+	var m *attach.Mounts
+	if o.mount != "" {
+		if m, err = attach.Open(attach.Options{Dir: o.mount, Ours: ofBox}); err != nil {
+			return err
+		}
+		b.mounts, b.auto = m, false
+	}
 	if err := b.begin(ctx); err != nil {
 		return err
 	}
@@ -184,6 +194,7 @@ func runBox(ctx context.Context, c *call, o runOptions) (err error) {
 	ports := sockets{make(chan usbhost.Phone)}
 	a.box = firmware.New(firmware.Config{Bus: ports, Vault: b, Roster: roster{filepath.Join(c.state, enrolledName)}, Drives: b,
 		Policy: settings.Policy, Keeper: b, Diary: diary{c.state}, ClockTrusted: clockTrusted})
+	a.mounts = m
 	err = errors.Join(a.serve(ctx, c.in, o, ports, dirs), a.board.Close())
 	if err != nil {
 		return err
@@ -218,6 +229,9 @@ func (a *appliance) serve(ctx context.Context, in io.Reader, o runOptions, ports
 	}
 	told := context.AfterFunc(ctx, func() { a.screen.say("  stopping: what was copied is made safe") })
 	defer told()
+	if a.mounts != nil {
+		a.follow(ctx, g, a.mounts)
+	}
 	g.Go(func() error { return a.keys(ctx, in) })
 	off, leave := a.box.Subscribe()
 	g.Go(func() error { defer leave(); untilOff(off); stop(); return nil })

@@ -1,0 +1,105 @@
+//go:build !rescue
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
+
+	"phonebackupbox/firmware"
+	"phonebackupbox/storage/attach"
+)
+
+// mounts are the drives that the box mounts itself, as *attach.Mounts has them. On a PC the desktop mounts, and there are none.
+type mounts interface {
+	Drives() []attach.Drive
+	Write(ctx context.Context, dir string) error
+	Settle() error
+}
+
+// driveOn is the folder of a box's drive on what is mounted at dir, "" if there is none.
+func driveOn(dir string) string {
+	for _, d := range []string{filepath.Join(dir, boxFolder), dir} {
+		if isDrive(d) {
+			return d
+		}
+	}
+	return ""
+}
+
+// ofBox reports whether what is mounted at dir has to do with a box: of a disk's partitions, that one is the drive.
+func ofBox(dir string) bool { return driveOn(dir) != "" || isStick(dir) }
+
+// mountedNow takes in what is mounted now. A drive of the vault is checked and made writable first; one that cannot be is no
+// slot, and stuck tells why. The caller holds mu.
+func (b *bays) mountedNow(ctx context.Context) error {
+	b.mounted, b.stuck, b.arrivals = nil, nil, ""
+	if b.mounts == nil {
+		return nil
+	}
+	for _, d := range b.mounts.Drives() {
+		dir := driveOn(d.Dir)
+		if d.Dir == "" || dir == "" {
+			if d.Dir != "" {
+				b.mounted = append(b.mounted, d.Dir)
+			} else {
+				b.stuck = append(b.stuck, firmware.Drive{ID: d.Device, Label: d.Name, State: firmware.DriveForeign, Free: -1, Total: -1, Note: d.Problem.Error()})
+			}
+			continue
+		}
+		if id, ok := vaultOf(dir); ok && (b.home == "" || id == b.home) {
+			if err := b.mounts.Write(ctx, d.Dir); ctx.Err() != nil {
+				return ctx.Err()
+			} else if err != nil {
+				b.stuck = append(b.stuck, firmware.Drive{ID: d.Device, Label: d.Name, State: firmware.DriveReadOnly, Free: -1, Total: -1, Note: oneLine(err)})
+				continue
+			}
+			b.arrivals += fmt.Sprint(d.N, " ")
+		}
+		b.mounted = append(b.mounted, dir)
+	}
+	return nil
+}
+
+// places are all folders where drives may be. The caller holds mu.
+func (b *bays) places() []string { return slices.Concat(b.slots, b.mounted) }
+
+// give makes room for a drive at dir, which the owner gives to the box, and returns the folder that it is to be. The caller holds mu.
+func (b *bays) give(ctx context.Context, dir string) (string, error) {
+	if b.mounts == nil {
+		return dir, nil
+	}
+	for _, d := range b.mounts.Drives() {
+		if d.Dir != dir || dir == "" {
+			continue
+		}
+		if err := notStick(dir); err != nil {
+			return "", err
+		}
+		return filepath.Join(dir, boxFolder), b.mounts.Write(ctx, dir)
+	}
+	return dir, nil
+}
+
+// follow has the box look at its drives whenever one comes or goes.
+func (a *appliance) follow(ctx context.Context, g *errgroup.Group, m *attach.Mounts) {
+	g.Go(func() error { return ended(m.Watch(ctx)) })
+	g.Go(func() error {
+		for {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-m.Changed():
+			}
+			if err := a.box.Do(ctx, firmware.CheckDrives{}); ctx.Err() != nil {
+				return nil
+			} else if err != nil {
+				a.screen.say("  a drive came or went: %s", oneLine(err)) // the box is shutting down
+			}
+		}
+	})
+}

@@ -1,0 +1,90 @@
+//go:build !rescue
+
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"phonebackupbox/firmware"
+	"phonebackupbox/storage"
+	"phonebackupbox/storage/attach"
+)
+
+// desk is what is mounted, as folders.
+type desk struct {
+	drives  []attach.Drive
+	broken  string // the folder that cannot be written
+	wrote   []string
+	settled bool
+}
+
+func (d *desk) Drives() []attach.Drive { return slices.Clone(d.drives) }
+
+func (d *desk) Write(_ context.Context, dir string) error {
+	d.wrote = append(d.wrote, dir)
+	if dir == d.broken {
+		return errors.Join(errors.New("cannot be mended"), storage.ErrReadOnly)
+	}
+	return nil
+}
+
+func (d *desk) Settle() error { d.settled = true; return nil }
+
+// Drives of the vault are made writable before they are used, strangers' are not touched until they are adopted, into a folder of
+// their own; one that cannot be written is told; one that was pulled out and put back in is opened anew.
+func TestBaysOnDrivesThatTheBoxMounts(t *testing.T) {
+	s := newSite(t, 3, 1)
+	key, err := readKey(s.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	spare := filepath.Join(s.dir, "spare")
+	if err := os.WriteFile(filepath.Join(spare, "holiday.jpg"), nil, 0o600); err != nil {
+		if err = errors.Join(os.Mkdir(spare, 0o755), os.WriteFile(filepath.Join(spare, "holiday.jpg"), nil, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	table := &desk{broken: s.drives[2]}
+	for i, dir := range append(slices.Clone(s.drives), spare) {
+		table.drives = append(table.drives, attach.Drive{N: i + 1, Dir: dir, Name: filepath.Base(dir)})
+	}
+	table.drives = append(table.drives, attach.Drive{N: 9, Device: "/dev/sdx1", Name: "Windows", Problem: errors.New("is formatted NTFS")})
+	b := &bays{password: key, mounts: table}
+	if got, want := states(t, b), "Windows:foreign drive0:ok drive1:ok drive2:away drive2:read-only spare:unknown"; got != want {
+		t.Errorf("at first %s", got)
+	}
+	if slices.Contains(table.wrote, spare) {
+		t.Error("a stranger's drive was made writable")
+	}
+	table.broken = ""
+	if err := b.Adopt(t.Context(), spare); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Contains(table.wrote, spare) || !isDrive(filepath.Join(spare, boxFolder)) || isDrive(spare) {
+		t.Error("it was not given a folder of its own")
+	}
+	if got, want := states(t, b), "Windows:foreign drive0:ok drive1:ok drive2:ok spare:ok"; got != want {
+		t.Errorf("adopted, and the other one mended: %s", got)
+	}
+	before := b.rack
+	table.drives[0].N = 20
+	if states(t, b); b.rack == before {
+		t.Error("a drive that was pulled out and put back in is used as it was")
+	}
+	if before = b.rack; states(t, b) == "" || b.rack != before {
+		t.Error("the vault is opened anew though nothing happened")
+	}
+	h, err := b.Health(t.Context())
+	if err != nil || !slices.ContainsFunc(h.Drives, func(d firmware.Drive) bool { return strings.Contains(d.Note, "NTFS") }) {
+		t.Errorf("%+v, %v", h, err)
+	}
+	if err := b.Eject(t.Context()); err != nil || !table.settled {
+		t.Errorf("ejected: %v, %v", table.settled, err)
+	}
+}
