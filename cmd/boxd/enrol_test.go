@@ -32,7 +32,8 @@ func TestPhonesAreEnrolledByCommand(t *testing.T) {
 		t.Errorf("enrolled twice: %s", errs)
 	}
 
-	b := runSite(t, s, state, phone)
+	log := filepath.Join(s.dir, "log")
+	b := runSite(t, s, state, phone, "--log", log)
 	b.until(allThere) // without a tap
 	for _, args := range [][]string{{"phones", "forget", name}, {"run", "--web", anyPort, "--drive", t.TempDir(), "--key-file", s.key}} {
 		if _, errs := must(t, exitFailed, append(args, "--state", state)...); !strings.Contains(errs, "another boxd is at work") || !strings.Contains(errs, "stop it first") {
@@ -41,6 +42,9 @@ func TestPhonesAreEnrolledByCommand(t *testing.T) {
 	}
 	if err := b.stop(syscall.SIGHUP); err != nil {
 		t.Fatalf("SIGHUP: %v\n%s", err, strings.Join(b.said, "\n"))
+	}
+	if p, err := os.ReadFile(log); err != nil || !strings.Contains(string(p), "to=verifying") || strings.Contains(string(p), phone) {
+		t.Errorf("the log: %s, %v", p, err)
 	}
 	if end := decode[runResult](t, b.out.String()); len(end.Phones) != 1 || end.Phones[0].Outcome != firmware.Stored {
 		t.Errorf("at the end: %+v", end)

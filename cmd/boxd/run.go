@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -31,9 +32,9 @@ import (
 // runOptions are the flags of boxd run.
 type runOptions struct {
 	vaultFlags
-	config, web, rescue string
-	mount               string // folder that drives are mounted in; "": somebody else mounts them
-	phones              []string
+	config, web, rescue, log string
+	mount                    string // folder that drives are mounted in; "": somebody else mounts them
+	phones                   []string
 }
 
 // usualPage is where the page is unless --web says otherwise; only this computer reaches it.
@@ -48,6 +49,7 @@ func runCommand(flags *pflag.FlagSet) action {
 	flags.StringVar(&o.web, "web", "", "serve the page at this `address`; default "+usualPage+", or another port where that is taken")
 	flags.StringArrayVar(&o.phones, "phone", nil, "`folder:DIR` counts as a phone that is plugged in while DIR is there; once for each")
 	flags.StringVar(&o.mount, "mount", "", "mount drives that are plugged in, in folders of `DIR`: on the box, where nobody else does")
+	flags.StringVar(&o.log, "log", "", "add to this `file` what the box does and its faults, without names; at most 1 MiB, and as much in FILE.1")
 	rescue := rescueFlag(flags)
 	return func(ctx context.Context, c *call, args []string) (err error) {
 		if err := noArgs(args); err != nil {
@@ -170,6 +172,15 @@ func runBox(ctx context.Context, c *call, o runOptions) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, release()) }()
+	log := slog.New(slog.DiscardHandler)
+	if o.log != "" {
+		f, ferr := openLog(o.log)
+		if ferr != nil {
+			return ferr
+		}
+		defer func() { err = errors.Join(err, f.Close()) }()
+		log = slog.New(slog.NewTextHandler(f, nil)) // Info and above: Debug has errors, which name files
+	}
 	b, settings, err := o.newBays(c.state)
 	if err != nil {
 		return err
@@ -193,7 +204,7 @@ func runBox(ctx context.Context, c *call, o runOptions) (err error) {
 	a.bays, a.probe = b, settings.PhoneClock.probes(time.Local)
 	ports := sockets{make(chan usbhost.Phone)}
 	a.box = firmware.New(firmware.Config{Bus: ports, Vault: b, Roster: roster{filepath.Join(c.state, enrolledName)}, Drives: b,
-		Policy: settings.Policy, Keeper: b, Diary: diary{c.state}, ClockTrusted: clockTrusted})
+		Policy: settings.Policy, Keeper: b, Diary: diary{c.state}, ClockTrusted: clockTrusted, Log: log})
 	a.mounts = m
 	err = errors.Join(a.serve(ctx, c.in, o, ports, dirs), a.board.Close())
 	if err != nil {
