@@ -1,0 +1,3 @@
+package main
+
+import _ "github.com/gokrazy/firmware" // only its files are used; this has go.mod pin them
