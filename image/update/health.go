@@ -29,6 +29,7 @@ func Prove(ctx context.Context, check func(context.Context) error) error {
 		}
 		done()
 		switch {
+		case ctx.Err() != nil: // what a check says that was cut short is not what is the matter
 		case err != nil:
 			since, last = time.Time{}, err
 		case since.IsZero():
