@@ -1,5 +1,5 @@
 // Package update takes new software in: a signed file, written to the root partition that is not in use, tried once, and
-// kept only if it proves healthy. See docs/UPDATES.md.
+// kept only if it proves healthy (docs/adr/048-how-an-update-is-tried.md).
 package update
 
 import (
