@@ -23,7 +23,7 @@ type checker struct {
 
 // checkers, by types of file systems. e2fsck replays the journal and looks at the rest only if something went wrong. fsck.vfat
 // exits 1 after it mended as well as where it could not, so it looks again. All exit 0 for clean and 1 for mended
-// (fsck(8)). A minute for each 100 GB was seen on full disks; nothing but a disk that hangs takes hours.
+// (fsck(8)). The limit is for a disk that hangs; how long a check of a full disk takes was not measured.
 var checkers = map[string]checker{
 	"ext2":  {"e2fsck", []string{"-p"}, nil, true, 4 * time.Hour},
 	"ext4":  {"e2fsck", []string{"-p"}, nil, true, 4 * time.Hour},
