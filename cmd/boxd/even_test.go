@@ -19,6 +19,10 @@ import (
 // A drive came to a vault that lacks nothing, and the old ones filled up since. The box makes room on them in an idle hour, without
 // a person, and then, for days, moves nothing more.
 func TestABoxEvensOutItsDrives(t *testing.T) {
+	synctest.Test(t, evenOut)
+}
+
+func evenOut(t *testing.T) {
 	const words = "a passphrase for this vault"
 	l := &lab{T: t, site: site{dir: t.TempDir()}}
 	l.state = l.dir
@@ -62,36 +66,33 @@ func TestABoxEvensOutItsDrives(t *testing.T) {
 		}
 		return n
 	}
-	synctest.Test(t, func(t *testing.T) {
-		l.T = t
-		l.runOn(&bays{password: words, policy: vault.DefaultPolicy, state: l.state, rack: &rack{array: a, vault: v}}, func() {
-			s := l.until("the first look", func(s firmware.State) bool { return s.Health.Known })
-			if s.Health.Uneven == 0 || s.Health.Unhealed > 0 || !s.Health.Protected() {
-				t.Fatalf("%+v", s.Health)
+	l.runOn(&bays{password: words, policy: vault.DefaultPolicy, state: l.state, rack: &rack{array: a, vault: v}}, func() {
+		s := l.until("the first look", func(s firmware.State) bool { return s.Health.Known })
+		if s.Health.Uneven == 0 || s.Health.Unhealed > 0 || !s.Health.Protected() {
+			t.Fatalf("%+v", s.Health)
+		}
+		l.until("evening out", func(s firmware.State) bool { return s.Heal != nil && s.Heal.Even })
+		s = l.until("its end", func(s firmware.State) bool { return s.Job.Kind == firmware.NoJob && s.Health.Uneven == 0 })
+		var free, total []int64
+		for _, d := range s.Health.Drives {
+			free, total = append(free, d.Free), append(total, d.Total)
+		}
+		// Room that protected blobs can use is all but that of the roomiest drive; a quarter of what there could be is enough.
+		use := func(room []int64) (n int64) {
+			slices.Sort(room)
+			for _, one := range room[:3] {
+				n += one
 			}
-			l.until("evening out", func(s firmware.State) bool { return s.Heal != nil && s.Heal.Even })
-			s = l.until("its end", func(s firmware.State) bool { return s.Job.Kind == firmware.NoJob && s.Health.Uneven == 0 })
-			var free, total []int64
-			for _, d := range s.Health.Drives {
-				free, total = append(free, d.Free), append(total, d.Total)
-			}
-			// Room that protected blobs can use is all but that of the roomiest drive; a quarter of what there could be is enough.
-			use := func(room []int64) (n int64) {
-				slices.Sort(room)
-				for _, one := range room[:3] {
-					n += one
-				}
-				return n
-			}
-			if use(free) < use(total)/4 || !s.Health.Protected() {
-				t.Errorf("%d KiB are of use, of %d that could be: %+v", use(free)>>10, use(total)>>10, s.Health)
-			}
-			l.until("everything was read", checked)
-			before := written()
-			time.Sleep(3 * 24 * time.Hour)
-			if n := written() - before; n > 0 {
-				t.Errorf("%d bytes were written in three days afterwards", n)
-			}
-		})
+			return n
+		}
+		if use(free) < use(total)/4 || !s.Health.Protected() {
+			t.Errorf("%d KiB are of use, of %d that could be: %+v", use(free)>>10, use(total)>>10, s.Health)
+		}
+		l.until("everything was read", checked)
+		before := written()
+		time.Sleep(3 * 24 * time.Hour)
+		if n := written() - before; n > 0 {
+			t.Errorf("%d bytes were written in three days afterwards", n)
+		}
 	})
 }
