@@ -45,10 +45,8 @@ func TestBaysOnDrivesThatTheBoxMounts(t *testing.T) {
 		t.Fatal(err)
 	}
 	spare := filepath.Join(s.dir, "spare")
-	if err := os.WriteFile(filepath.Join(spare, "holiday.jpg"), nil, 0o600); err != nil {
-		if err = errors.Join(os.Mkdir(spare, 0o755), os.WriteFile(filepath.Join(spare, "holiday.jpg"), nil, 0o600)); err != nil {
-			t.Fatal(err)
-		}
+	if err := errors.Join(os.MkdirAll(spare, 0o755), os.WriteFile(filepath.Join(spare, "holiday.jpg"), nil, 0o600)); err != nil {
+		t.Fatal(err)
 	}
 	table := &desk{broken: s.drives[2]}
 	for i, dir := range append(slices.Clone(s.drives), spare) {

@@ -185,14 +185,15 @@ func runBox(ctx context.Context, c *call, o runOptions) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, b.Eject(context.WithoutCancel(ctx))) }()
 	var m *attach.Mounts
 	if o.mount != "" {
 		if m, err = attach.Open(attach.Options{Dir: o.mount, Ours: ofBox}); err != nil {
 			return err
 		}
+		defer func() { err = errors.Join(err, m.Close()) }() // after the vault has let go of the drives
 		b.mounts, b.auto = m, false
 	}
+	defer func() { err = errors.Join(err, b.Eject(context.WithoutCancel(ctx))) }()
 	if err := b.begin(ctx); err != nil {
 		return err
 	}

@@ -11,7 +11,7 @@ import (
 
 // services run as long as the box does. The second is this program again: what talks to the network is not process 1.
 var services = [][]string{
-	{"/user/boxd", "run", "--board", "rpi", "--state", "/perm/box", "--web", ":80"},
+	{"/user/boxd", "run", "--mount", "/mnt", "--state", "/perm/box", "--web", ":80"},
 	{"/gokrazy/init", "network"},
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"os"
 	"os/signal"
 	"slices"
@@ -13,6 +14,9 @@ import (
 
 // letGo is how long boxd may take to flush its drives. The watchdog counts meanwhile: boxd feeds it as long as it lives.
 const letGo = 5 * time.Minute
+
+// killed is how long one that was killed may take to be gone: a disk may hold it in the kernel.
+const killed = 10 * time.Second
 
 // shutDown waits to be told to end all: SIGTERM is to start anew, SIGUSR1 to halt and SIGUSR2 to switch off, as with gokrazy.
 func shutDown(r *reaper, running []*service) {
@@ -29,13 +33,19 @@ func shutDown(r *reaper, running []*service) {
 	for _, s := range running {
 		s.signal(unix.SIGTERM)
 	}
-	late := time.After(letGo)
+	late, cancel := context.WithTimeout(context.Background(), letGo)
+	defer cancel()
 	for _, s := range running {
 		select {
 		case <-s.over:
-		case <-late:
-			say("%s does not end", s.name)
-			s.signal(unix.SIGKILL)
+			continue
+		case <-late.Done():
+		}
+		say("%s does not end", s.name)
+		s.signal(unix.SIGKILL)
+		select {
+		case <-s.over: // its files are closed: what they are on can be unmounted
+		case <-time.After(killed):
 		}
 	}
 	unmountAll()

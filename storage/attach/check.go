@@ -31,7 +31,7 @@ var checkers = map[string]checker{
 	"vfat":  {"fsck.vfat", []string{"-a"}, []string{"-n"}, false, 4 * time.Hour},
 }
 
-// programFolders are where programs are looked for besides PATH, which the box's init does not set.
+// programFolders are where programs are looked for besides PATH.
 var programFolders = []string{"/usr/sbin", "/sbin", "/usr/bin", "/bin", "/user"}
 
 // errNoChecker: the program is not here.
