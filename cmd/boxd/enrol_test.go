@@ -4,6 +4,7 @@ package main
 
 import (
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -32,6 +33,10 @@ func TestPhonesAreEnrolledByCommand(t *testing.T) {
 		t.Errorf("enrolled twice: %s", errs)
 	}
 
+	// Where SIGHUP is ignored, as under nohup, a child ignores it too; not one of a process that listens to it.
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
 	log := filepath.Join(s.dir, "log")
 	b := runSite(t, s, state, phone, "--log", log)
 	b.until(allThere) // without a tap
