@@ -17,9 +17,6 @@ func (s *State) pressed(now time.Time, g Gesture) {
 	if s.memory.off || s.memory.stop {
 		return
 	}
-	if s.resets(now, g) {
-		return
-	}
 	switch g.Kind {
 	case Press:
 		s.Held = now
@@ -192,15 +189,13 @@ func (s *State) ejected(now time.Time, e Ejected) {
 	if !s.ends(e.Job, JobEject) {
 		return
 	}
-	if e.Err != nil && s.Restart == NoRestart { // else the start anew is what opens them again
+	if e.Err != nil {
 		s.memory.stop = false
 		s.takeNews(newFault(codeOf(e.Err, JobEject), "", "the drives could not be let go"))
 		return
 	}
 	s.memory.off = true
-	if s.Restart == NoRestart {
-		s.say(now, "Pull the power.")
-	}
+	s.say(now, "Pull the power.")
 }
 
 // restoreTarget is the one attached phone, if a restore may go to it: it has said who it is, and the box never backed it
@@ -342,8 +337,6 @@ func (s State) Allows(c Command) error {
 			}
 		}
 		return errors.New("no such drive waits to be adopted")
-	case UpdateFound:
-		return s.allowsUpdate()
 	}
 	return nil
 }
@@ -385,13 +378,5 @@ func (s *State) asked(now time.Time, c Command) {
 		s.acknowledge()
 	case ShutDown:
 		s.shutDown(now)
-	case UpdateFound:
-		s.Update = clean(c.Version, maxText)
-	case UpdateRefused:
-		s.takeNews(newFault(UpdateRefusedFault, "", clean(c.Why, maxText)))
-	case UpdateFailed:
-		s.takeNews(newFault(UpdateFailedFault, "", "version "+clean(c.Version, maxText)))
-	case Tell:
-		s.say(now, clean(c.Text, maxText))
 	}
 }
