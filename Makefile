@@ -20,7 +20,8 @@ build: ## build bin/boxd, static
 	CGO_ENABLED=0 go build -trimpath -o bin/boxd ./cmd/boxd
 
 # A program that holds libusb is linked statically against our own build of it, and so is free of what the machine has.
-STATIC := -trimpath -tags libusb,netgo,osusergo -ldflags '-s -w -linkmode external -extldflags "-static"'
+LINK := -s -w -linkmode external -extldflags "-static"
+STATIC := -trimpath -tags libusb,netgo,osusergo -ldflags '$(LINK)'
 CC_amd64 := $(if $(filter x86_64,$(shell uname -m)),gcc,x86_64-linux-gnu-gcc)
 CC_arm64 := $(if $(filter aarch64,$(shell uname -m)),gcc,aarch64-linux-gnu-gcc)
 # with-usb runs the go command for a processor, with libusb. The flags tell go's build cache where libusb lies, which what
@@ -48,10 +49,37 @@ RESCUE_MOST := 12000000
 rescue: ## build bin/rescue, the programs that every drive carries, for Linux, macOS and Windows
 	@for target in $(RESCUE); do \
 		IFS=/ read -r os arch name <<<"$$target"; \
-		GOOS=$$os GOARCH=$$arch CGO_ENABLED=0 go build -tags rescue -trimpath -ldflags "-s -w" -o "bin/rescue/$$name" ./cmd/boxd; \
+		GOOS=$$os GOARCH=$$arch CGO_ENABLED=0 go build -tags rescue $(SAME) -ldflags "-s -w -buildid= -X main.version=$(VERSION)" -o "bin/rescue/$$name" ./cmd/boxd; \
 		size=$$(wc -c <"bin/rescue/$$name"); echo "bin/rescue/$$name: $$size bytes"; \
 		if [ "$$size" -gt $(RESCUE_MOST) ]; then echo "more than $(RESCUE_MOST) bytes: drives are for backups" >&2; exit 1; fi; \
 	done
+
+ifndef VERSION
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+endif
+IMAGE := bin/boxd-$(VERSION)-rpi.img
+# Nothing of where and when it was built goes into what the card gets: two builds are the same bytes.
+SAME := -trimpath -buildvcs=false
+# The programs of the card and where they lie in its root. boxd looks for rescue/ beside itself.
+ON_CARD := user/boxd=bin/arm64/boxd gokrazy/init=bin/arm64/init sbin/e2fsck=.cache/programs/arm64/e2fsck sbin/mke2fs=.cache/programs/arm64/mke2fs \
+	sbin/fsck.exfat=.cache/programs/arm64/fsck.exfat sbin/fsck.vfat=.cache/programs/arm64/fsck.fat \
+	$(foreach target,$(RESCUE),user/rescue/$(notdir $(target))=bin/rescue/$(notdir $(target)))
+
+.PHONY: card
+card: rescue ## build bin/card.img, the card of a Raspberry Pi, as a card or QEMU reads it
+	image/libusb/build arm64
+	image/programs/build arm64
+	$(call with-usb,arm64) build $(SAME) -tags libusb,netgo,osusergo -ldflags '$(LINK) -buildid= -X main.version=$(VERSION)' -o bin/arm64/boxd ./cmd/boxd
+	GOOS=linux GOARCH=arm64 CGO_ENABLED=0 go build $(SAME) -ldflags '-s -w -buildid=' -o bin/arm64/init ./image/init
+	go run ./image/pack $(foreach p,$(ON_CARD),--program $(p)) --out bin/card.img
+
+.PHONY: image
+image: card ## build bin/boxd-VERSION-rpi.img.xz, the card's image; needs an arm64 C compiler and Debian's tools, which it names
+	@command -v xz >/dev/null || { echo "image: xz is missing (Debian: apt-get install xz-utils)" >&2; exit 1; }
+	xz -T2 -6 -c bin/card.img >$(IMAGE).xz.part # two threads always: with one it writes other bytes
+	mv $(IMAGE).xz.part $(IMAGE).xz
+	cd bin && sha256sum $(notdir $(IMAGE)).xz >$(notdir $(IMAGE)).xz.sha256
+	@cat $(IMAGE).xz.sha256; du -h $(IMAGE).xz
 
 # Phones over USB need a C compiler and libusb's source; without, the box is built all the same, and says what it lacks.
 .PHONY: run

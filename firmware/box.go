@@ -22,6 +22,9 @@ type Config struct {
 	// ClockTrusted tells whether the clock is right; nil: it never is, so that nothing is done at an hour of the day.
 	ClockTrusted func() bool
 	Diary        Diary        // nil: what upkeep was done is forgotten with the Box
+	Updater      Updater      // nil: no update is taken in
+	Resetter     Resetter     // nil: the settings cannot be erased with the button
+	PowerOn      bool         // the power came just now: the box was not only started anew
 	Log          *slog.Logger // nil: no log
 }
 
@@ -59,10 +62,13 @@ func New(c Config) *Box {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
+	first := newState(time.Now())
+	first.memory.powerOn = c.PowerOn && c.Resetter != nil
+	first.memory.updates = c.Updater != nil
 	return &Box{
 		config: c, log: log,
 		events: make(chan Event), edges: make(chan edge), commands: make(chan request), stopped: make(chan struct{}),
-		newest: newState(time.Now()), subs: map[chan State]struct{}{},
+		newest: first, subs: map[chan State]struct{}{},
 	}
 }
 

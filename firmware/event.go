@@ -193,6 +193,8 @@ const (
 	JobEject   JobKind = "eject"
 	JobScrub   JobKind = "scrub"   // read on drive Drive for a while
 	JobPrune   JobKind = "prune"   // remove old snapshots
+	JobUpdate  JobKind = "update"  // write new software to the card
+	JobReset   JobKind = "reset"   // erase the settings
 	JobRefresh JobKind = "refresh" // plain drives, and what else the drives carry for people
 )
 

@@ -37,6 +37,9 @@ const (
 	TargetUnplugged    Code = "B-33"
 	RestoreWantsStick  Code = "B-34"
 	RestoreNotByButton Code = "B-35"
+	UpdateRefusedFault Code = "B-95"
+	UpdateFailedFault  Code = "B-96"
+	ResetRefused       Code = "B-97"
 	Interrupted        Code = "B-98"
 	Internal           Code = "B-99"
 )
@@ -111,6 +114,9 @@ var faults = []Fault{
 	{TargetUnplugged, Attention, 1, 0, "The new phone came unplugged before everything was on it.", "Plug it in again and hold the button again. What is on it is not copied twice.", "", ""},
 	{RestoreWantsStick, Attention, 1, 0, "A restore by the button needs the key stick.", "Plug the key stick in and hold the button again.", "", ""},
 	{RestoreNotByButton, Attention, 1, 0, "Restoring by the button is switched off.", "Restore with a computer, or allow it: restore_by_button in box.toml.", "", ""},
+	{UpdateRefusedFault, Attention, 0, 0, "An update was found that the box does not take.", "Get the update for this box anew from its maker. The box goes on as it is.", "", ""},
+	{UpdateFailedFault, Attention, 0, 0, "An update did not run well, and was taken back.", "Nothing is lost: the box runs what it ran before. Wait for the next update.", "", ""},
+	{ResetRefused, Attention, 0, 0, "The settings were not erased.", "First put the 24 words onto a key stick or paper, with the drives plugged in. Then try again.", "", ""},
 	{Interrupted, News, 0, 0, "The work was stopped before its end.", "Nothing is lost. Double-tap to go on.", "", ""},
 	{Internal, Attention, 1, 0, "The box met an error of its own.", "Unplug the phone and plug it in again. If this stays, send a report.", "", ""},
 }

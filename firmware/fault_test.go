@@ -68,7 +68,7 @@ func TestFaultsAreFitForPeople(t *testing.T) {
 	}
 	for _, c := range []Code{PhoneLocked, PhoneUnplugged, FilesLeftOut, PhoneSilentFault, PhoneUnsupported, DriveMissing, DrivesFull, TooFewDrives,
 		DriveFailingFault, DriveReadOnlyCode, DrivesNeeded, DataLost, DriveUnreadable, KeyMissing, KeyWrong, RestoreRefused, TargetFull,
-		RestoreIncomplete, TargetUnplugged, RestoreWantsStick, RestoreNotByButton, Interrupted, Internal} {
+		RestoreIncomplete, TargetUnplugged, RestoreWantsStick, RestoreNotByButton, UpdateRefusedFault, UpdateFailedFault, ResetRefused, Interrupted, Internal} {
 		if !seen[c] {
 			t.Errorf("%s has no words", c)
 		}

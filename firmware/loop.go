@@ -255,6 +255,10 @@ func errorOf(e Event) error {
 		return e.Err
 	case RefreshEnded:
 		return e.Err
+	case UpdateEnded:
+		return e.Err
+	case ResetEnded:
+		return e.Err
 	}
 	return nil
 }

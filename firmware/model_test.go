@@ -39,6 +39,7 @@ type world struct {
 func newWorld(seed uint64) *world {
 	w := &world{r: rand.New(rand.NewPCG(seed, 7)), now: time.Unix(1e6, 0), ports: map[int]usbhost.ID{}, good: map[usbhost.ID]bool{}, backed: map[usbhost.ID]bool{}, seen: map[Phase]bool{}}
 	w.s = newState(w.now)
+	w.s.memory.updates = seed%4 == 0
 	b := Booted{Health: w.health()}
 	if w.r.IntN(2) == 0 {
 		b.Upkeep = &Upkeep{}
@@ -110,6 +111,9 @@ func (w *world) step() {
 		w.presses()
 	case n < 18:
 		w.tell(Asked{[]Command{BackUpNow{}, EnrolPhone{ben}, CheckDrives{}, Acknowledge{}, AdoptDrive{"d1"}}[w.r.IntN(5)]})
+		if w.s.Allows(UpdateFound{"2"}) == nil {
+			w.tell(Asked{UpdateFound{"2"}})
+		}
 	case n < 19:
 		w.tell(Tick{w.clock})
 	default:
@@ -275,6 +279,8 @@ func (w *world) jobEnds() {
 			e.Err = w.anError()
 		}
 		w.tell(e)
+	case JobUpdate: // it always fails: the start anew would end the story
+		w.tell(UpdateEnded{job.N, w.anError()})
 	case JobProbe:
 		e := Probed{Job: job.N, Port: job.Port, Fresh: !fails, Why: "full"}
 		if job.N == w.s.Job.N {
@@ -363,7 +369,7 @@ func (w *world) check() error {
 			return fmt.Errorf("restoring without a job")
 		}
 	}
-	if w.s.Job.Kind.upkeep() && !w.s.Job.Cancel {
+	if (w.s.Job.Kind.upkeep() || w.s.Job.Kind == JobUpdate) && !w.s.Job.Cancel {
 		for _, p := range w.s.Phones {
 			if p.due && p.Enrolled && !p.Locked && p.Attached() && w.s.Restore == nil && !w.s.memory.locked {
 				return fmt.Errorf("%s waits for upkeep", p.ID)
@@ -404,7 +410,7 @@ func TestBoxKeepsItsPromises(t *testing.T) {
 		}
 	}
 	// A model that never gets anywhere proves nothing.
-	for _, p := range []Phase{Idle, Asking, Waiting, Copying, Done, Problem, Arming, Confirming, Restoring, Restored} {
+	for _, p := range []Phase{Idle, Asking, Waiting, Copying, Done, Problem, Arming, Confirming, Restoring, Restored, Updating} {
 		if count[p] < 20 {
 			t.Errorf("only %d of 1000 lives came to %q", count[p], p)
 		}

@@ -43,6 +43,14 @@ type memory struct {
 	kept          uint64    // counts what is to be written down
 	keepAt        time.Time // and when it is in any case
 
+	born      time.Time // when the box was made
+	powerOn   bool      // and the power came just then
+	heard     bool      // the button was down since
+	resetting bool      // it has been down from power-on
+	reset     bool      // the settings are to be erased
+	updates   bool      // this box takes updates in
+	installed bool      // State.Update is on the card: only a restart is wanting
+
 	news []Fault // faults of no attached phone and no drive; an acknowledging tap puts them away
 }
 
@@ -60,7 +68,7 @@ const CheckEvery = time.Minute
 
 // newState is the State of a box that was just switched on.
 func newState(now time.Time) State {
-	return State{Phase: Starting, Since: now, Phones: []Phone{}, Ports: []Port{}, Upkeep: Upkeep{Checks: []Check{}}, Backups: []Backup{}, Faults: []Fault{}, Lines: []Line{}}
+	return State{memory: memory{born: now}, Phase: Starting, Since: now, Phones: []Phone{}, Ports: []Port{}, Upkeep: Upkeep{Checks: []Check{}}, Backups: []Backup{}, Faults: []Fault{}, Lines: []Line{}}
 }
 
 // Next is the State after e happened at the time now. It is pure: equal arguments give equal results, s is not changed,
@@ -104,6 +112,10 @@ func (s State) Next(now time.Time, e Event) State {
 		s.pruneEnded(now, e)
 	case RefreshEnded:
 		s.refreshEnded(now, e)
+	case UpdateEnded:
+		s.updateEnded(now, e)
+	case ResetEnded:
+		s.resetEnded(now, e)
 	case Pressed:
 		s.pressed(now, e.Gesture)
 	case Asked:
@@ -199,17 +211,22 @@ func (s *State) takeNews(f Fault) {
 
 // cleanName makes a name that a phone gave fit to be shown: no control characters, at most 64 letters.
 func cleanName(name string) string {
+	if name = clean(name, 64); name == "" {
+		return "Phone"
+	}
+	return name
+}
+
+// clean makes text from elsewhere fit to be shown: no control characters, at most so many letters.
+func clean(name string, most int) string {
 	name = strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) || r == utf8.RuneError || unicode.Is(unicode.Bidi_Control, r) {
 			return -1
 		}
 		return r
 	}, name)
-	if r := []rune(name); len(r) > 64 {
-		name = string(r[:64])
+	if r := []rune(name); len(r) > most {
+		name = string(r[:most])
 	}
-	if name = strings.TrimSpace(name); name == "" {
-		return "Phone"
-	}
-	return name
+	return strings.TrimSpace(name)
 }

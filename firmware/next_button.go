@@ -17,6 +17,9 @@ func (s *State) pressed(now time.Time, g Gesture) {
 	if s.memory.off || s.memory.stop {
 		return
 	}
+	if s.resets(now, g) {
+		return
+	}
 	switch g.Kind {
 	case Press:
 		s.Held = now
@@ -189,13 +192,15 @@ func (s *State) ejected(now time.Time, e Ejected) {
 	if !s.ends(e.Job, JobEject) {
 		return
 	}
-	if e.Err != nil {
+	if e.Err != nil && s.Restart == NoRestart { // else the start anew is what opens them again
 		s.memory.stop = false
 		s.takeNews(newFault(codeOf(e.Err, JobEject), "", "the drives could not be let go"))
 		return
 	}
 	s.memory.off = true
-	s.say(now, "Pull the power.")
+	if s.Restart == NoRestart {
+		s.say(now, "Pull the power.")
+	}
 }
 
 // restoreTarget is the one attached phone, if a restore may go to it: it has said who it is, and the box never backed it
@@ -337,6 +342,8 @@ func (s State) Allows(c Command) error {
 			}
 		}
 		return errors.New("no such drive waits to be adopted")
+	case UpdateFound:
+		return s.allowsUpdate()
 	}
 	return nil
 }
@@ -378,5 +385,13 @@ func (s *State) asked(now time.Time, c Command) {
 		s.acknowledge()
 	case ShutDown:
 		s.shutDown(now)
+	case UpdateFound:
+		s.Update = clean(c.Version, maxText)
+	case UpdateRefused:
+		s.takeNews(newFault(UpdateRefusedFault, "", clean(c.Why, maxText)))
+	case UpdateFailed:
+		s.takeNews(newFault(UpdateFailedFault, "", "version "+clean(c.Version, maxText)))
+	case Tell:
+		s.say(now, clean(c.Text, maxText))
 	}
 }

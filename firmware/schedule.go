@@ -62,8 +62,12 @@ func (s *State) schedule(now time.Time) {
 		if s.Restore == nil || s.memory.stop {
 			s.Job.Cancel = true
 		}
+	case JobUpdate:
+		if next.Kind != NoJob && next.Kind != JobUpdate && next.Kind != JobCheck && !next.Kind.upkeep() && next.Kind != JobHeal {
+			s.Job.Cancel = true
+		}
 	case JobBackup, JobRestore:
-		if s.memory.stop {
+		if s.memory.stop || s.memory.reset {
 			s.Job.Cancel = true
 		}
 	}
@@ -77,10 +81,12 @@ func (s *State) pick(now time.Time) Job {
 		return Job{}
 	case m.stop:
 		return Job{Kind: JobEject}
+	case m.reset:
+		return Job{Kind: JobReset}
 	case m.checkDue && (m.locked || m.vault != nil):
 		return Job{Kind: JobCheck, History: !m.history}
 	case m.locked:
-		return Job{}
+		return s.pickUpdate(now)
 	case len(m.enrol) > 0:
 		return Job{Kind: JobEnrol, Phone: m.enrol[0].ID, Enrolment: m.enrol[0]}
 	case s.Restore != nil && !s.Restore.Ended:
@@ -96,6 +102,9 @@ func (s *State) pick(now time.Time) Job {
 	}
 	if m.checkDue {
 		return Job{Kind: JobCheck, History: !m.history}
+	}
+	if j := s.pickUpdate(now); j.Kind != NoJob {
+		return j
 	}
 	if s.Health.Known && s.Health.Healable && s.Health.Unhealed > 0 && !now.Before(m.healAt) {
 		return Job{Kind: JobHeal}
@@ -145,6 +154,12 @@ func (s *State) begin(now time.Time, next Job) {
 		s.memory.enrol = s.memory.enrol[1:]
 	case JobAdopt:
 		s.memory.adopt = ""
+	case JobUpdate:
+		s.say(now, "The update to version "+s.Update+" is written to the card.")
+	case JobReset:
+		s.memory.reset = false
+	case JobEject:
+		s.beginEject(now)
 	case JobScrub:
 		s.beginScrub(now, next.Drive)
 	case JobRefresh:
@@ -184,8 +199,14 @@ func (s *State) settle(now time.Time) {
 func (s *State) derive(now time.Time) (Phase, usbhost.ID, time.Time) {
 	never := time.Time{}
 	switch {
+	case s.Restart == ToUpdate, s.Job.Kind == JobUpdate:
+		return Updating, "", never
+	case s.Restart == ToReset && s.memory.off:
+		return Starting, "", never
 	case s.memory.off:
 		return Off, "", never
+	case s.memory.resetting && now.Sub(s.Held) >= ResetAfter:
+		return Resetting, "", s.Held.Add(ResetUntil)
 	case !s.memory.booted:
 		return Starting, "", never
 	case s.memory.stop:
@@ -211,6 +232,9 @@ func (s *State) derive(now time.Time) (Phase, usbhost.ID, time.Time) {
 		return Asking, p.ID, s.port(p.Port).Since.Add(AskFor)
 	}
 	s.Adopt = ""
+	if s.pickUpdate(now).Kind != NoJob {
+		return Updating, "", never // about to begin, or to be started
+	}
 	if d, until := s.askDrive(now); d != "" {
 		s.Adopt = d
 		return AskingDrive, "", until

@@ -25,6 +25,8 @@ const (
 	Confirming  Phase = "confirming"   // armed: a double tap until State.Until starts the restore
 	Restoring   Phase = "restoring"    // files move from the vault to a new phone
 	Restored    Phase = "restored"     // the new phone has everything, checked: unplug
+	Updating    Phase = "updating"     // new software is written to the card, and then started
+	Resetting   Phase = "reset"        // the button was held when the power came: letting go of it now erases the settings
 	Stopping    Phase = "stopping"     // drives are being flushed and let go
 	Off         Phase = "off"          // pull the power
 )
@@ -35,6 +37,8 @@ const (
 	ConfirmFor = 60 * time.Second  // how long an armed restore waits for its double tap
 	FullFor    = 60 * time.Second  // how long "done" shows a full bar before it becomes a dot
 	ShowFor    = 10 * time.Second  // how long a tap shows the status at night
+	ResetAfter = 2 * time.Second   // how long the button is held at power-on before letting go of it erases the settings
+	ResetUntil = 20 * time.Second  // holding it for so long calls that off
 	LockedPoll = time.Second       // phones do not tell when they are unlocked, so they are asked this often
 )
 
@@ -57,16 +61,18 @@ type State struct {
 	Progress *Progress  `json:"progress,omitempty"`
 	Restore  *Restore   `json:"restore,omitempty"` // while Arming, Confirming, Restoring or Restored
 
-	Health  Health    `json:"health"`          // drives, protection, vault
-	Heal    *Heal     `json:"heal,omitempty"`  // drives are being made whole in the background
-	Backups []Backup  `json:"backups"`         // newest first, at most MaxBackups
-	Faults  []Fault   `json:"faults"`          // gravest first; empty when all is well
-	Lines   []Line    `json:"lines"`           // what happened, newest last, at most MaxLines
-	Awake   time.Time `json:"awake,omitzero"`  // until then the lights show the status at night too
-	Held    time.Time `json:"held,omitzero"`   // since when the button is down; zero when it is up
-	Job     Job       `json:"job"`             // what the Box is to run now
-	Upkeep  Upkeep    `json:"upkeep"`          // the periodic work, and what it found
-	Adopt   string    `json:"adopt,omitempty"` // the unknown drive that AskingDrive is about
+	Health  Health    `json:"health"`            // drives, protection, vault
+	Heal    *Heal     `json:"heal,omitempty"`    // drives are being made whole in the background
+	Backups []Backup  `json:"backups"`           // newest first, at most MaxBackups
+	Faults  []Fault   `json:"faults"`            // gravest first; empty when all is well
+	Lines   []Line    `json:"lines"`             // what happened, newest last, at most MaxLines
+	Awake   time.Time `json:"awake,omitzero"`    // until then the lights show the status at night too
+	Held    time.Time `json:"held,omitzero"`     // since when the button is down; zero when it is up
+	Job     Job       `json:"job"`               // what the Box is to run now
+	Upkeep  Upkeep    `json:"upkeep"`            // the periodic work, and what it found
+	Adopt   string    `json:"adopt,omitempty"`   // the unknown drive that AskingDrive is about
+	Update  string    `json:"update,omitempty"`  // the version that is to be installed, or was and waits to be started
+	Restart Restart   `json:"restart,omitempty"` // all is let go: the program is to end and be started anew, for this
 
 	memory memory // what Next remembers and nobody is shown
 }

@@ -26,6 +26,10 @@ func (b *Box) vaultJob(ctx context.Context, job Job) Event {
 		return b.adopt(ctx, job)
 	case JobScrub, JobPrune, JobRefresh:
 		return b.upkeepJob(ctx, job)
+	case JobUpdate:
+		return UpdateEnded{job.N, b.config.Updater.Install(ctx)}
+	case JobReset:
+		return b.reset(ctx, job)
 	case JobEject:
 		var err error
 		if b.config.Drives != nil {

@@ -42,6 +42,10 @@ func (s State) Title() string {
 		return "Restoring onto " + name
 	case Restored:
 		return "Restored: " + name + " may be unplugged"
+	case Updating:
+		return "Updating to version " + s.Update + ": leave the power on"
+	case Resetting:
+		return "Let go of the button to erase all settings, or hold on to keep them"
 	case Stopping:
 		return "Shutting down"
 	case Off:

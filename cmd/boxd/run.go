@@ -200,7 +200,7 @@ func runBox(ctx context.Context, c *call, o runOptions) (err error) {
 			return ferr
 		}
 		defer func() { err = errors.Join(err, f.Close()) }()
-		log = slog.New(slog.NewTextHandler(f, nil)) // Info and above: Debug has errors, which name files
+		log = f.logger()
 	}
 	b, settings, err := o.newBays(c.state)
 	if err != nil {
@@ -208,7 +208,7 @@ func runBox(ctx context.Context, c *call, o runOptions) (err error) {
 	}
 	var m *attach.Mounts
 	if o.mount != "" {
-		if m, err = attach.Open(attach.Options{Dir: o.mount, Ours: ofBox}); err != nil {
+		if m, err = attach.Open(attach.Options{Dir: o.mount, Ours: ofBox, Log: log}); err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, m.Close()) }() // after the vault has let go of the drives
@@ -222,7 +222,7 @@ func runBox(ctx context.Context, c *call, o runOptions) (err error) {
 	ports := sockets{make(chan usbhost.Phone)}
 	a.box = firmware.New(firmware.Config{Bus: ports, Vault: b, Roster: roster{filepath.Join(c.state, enrolledName)}, Drives: b,
 		Policy: settings.Policy, Keeper: b, Diary: diary{c.state}, ClockTrusted: clockTrusted, Log: log})
-	a.mounts = m
+	a.mounts, a.log = m, log
 	err = errors.Join(a.serve(ctx, c.in, o, ports, dirs), a.board.Close())
 	if err != nil {
 		return err
@@ -301,8 +301,8 @@ func (a *appliance) usb(ctx context.Context, g *errgroup.Group, ports sockets) e
 	}
 	refused := newRefusals()
 	bus, err := libusb.Listen(ctx, func(ctx context.Context, i usbhost.Interface) (usbhost.Phone, error) {
-		return mtp.Open(ctx, i, mtp.Options{Probe: a.probe})
-	}, refused, nil)
+		return mtp.Open(ctx, i, mtp.Options{Probe: a.probe, Log: a.log})
+	}, refused, a.log)
 	if err != nil {
 		return err
 	}

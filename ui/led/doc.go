@@ -46,6 +46,7 @@ func Doc() string {
 	p("| double tap (within %.1f s) | backs up now, or tries again; begins an armed restore |", firmware.DoubleGap.Seconds())
 	p("| hold %s, let go before %s | flushes the drives and shuts down; during a restore: stops it |", firmware.Span(firmware.StopAfter), firmware.Span(firmware.StopUntil))
 	p("| hold %s, let go | arms a restore, if exactly one phone is attached, new, empty and never backed up here; otherwise nothing |", firmware.Span(firmware.ArmAfter))
+	p("| held while the power comes, for %s, let go before %s | erases all settings, never a drive; refused while the box has the only copy of the 24 words |", firmware.Span(firmware.ResetAfter), firmware.Span(firmware.ResetUntil))
 	p("")
 	p("After arming: double-tap within %s. With several phones in the vault tap first: the steady light is the number of the phone, as written on the label.", firmware.Span(firmware.ConfirmFor))
 	p("")

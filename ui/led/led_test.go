@@ -57,6 +57,8 @@ func scenes() []scene {
 		{"off", "off", firmware.State{Phase: firmware.Off}, false, 1003 * time.Millisecond},
 		{"stopping", "shutting down", firmware.State{Phase: firmware.Stopping}, false, 9007 * time.Millisecond},
 		{"starting", "starting", firmware.State{Phase: firmware.Starting}, false, 4003 * time.Millisecond},
+		{"updating", "update", firmware.State{Phase: firmware.Updating}, false, 4003 * time.Millisecond},
+		{"resetting", "factory reset", firmware.State{Phase: firmware.Resetting}, false, 1003 * time.Millisecond},
 		{"idle", "idle", firmware.State{Phase: firmware.Idle}, false, 1003 * time.Millisecond},
 		{"idle-night", "idle", firmware.State{Phase: firmware.Idle}, true, 61003 * time.Millisecond},
 		{"locked", "vault locked", firmware.State{Phase: firmware.VaultLocked, Faults: faulty(firmware.KeyMissing)}, false, 4003 * time.Millisecond},

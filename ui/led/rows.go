@@ -39,6 +39,10 @@ var rows = []Row{
 	{Name: "off", Lights: "All dark.", Means: "Pull the power.", of: in(firmware.Off), draw: dark},
 	{Name: "shutting down", Lights: "The bar drains from full; the last light breathes.", Means: "The drives are being flushed. Wait until all is dark.",
 		of: in(firmware.Stopping), draw: stopping},
+	{Name: "update", Lights: "Lights 1 and 5 in turn, once a second.", Means: "New software is written to the card, and the box starts anew. Leave the power on; nothing is lost without it.",
+		of: in(firmware.Updating), draw: updating},
+	{Name: "factory reset", Lights: "Light 3 and amber steady.", Means: "The button was held while the power came. Letting go of it now erases all settings, never a drive; to keep them, hold on until 20 s have passed.",
+		of: in(firmware.Resetting), draw: resetting},
 	{Name: "starting", Lights: "Light 1 breathes.", Means: "The box is reading what the drives hold.", Routine: true,
 		of: in(firmware.Starting), draw: func(_ firmware.State, t time.Duration, _ time.Time) hal.Frame { return one(1, breathe(t)) }},
 	{Name: "restoring", Lights: "The bar fills from right to left; amber steady.", Means: "Everything goes onto the new phone. Leave it plugged in. Hold 3 s to stop.",
@@ -74,6 +78,20 @@ var rows = []Row{
 func dark(firmware.State, time.Duration, time.Time) hal.Frame { return hal.Frame{} }
 
 func idle(firmware.State, time.Duration, time.Time) hal.Frame { return one(1, dot) }
+
+// updating goes to and fro between the two ends, which no other state does.
+func updating(_ firmware.State, t time.Duration, _ time.Time) hal.Frame {
+	if t/time.Second%2 == 0 {
+		return one(1, full)
+	}
+	return one(hal.Bars, full)
+}
+
+func resetting(firmware.State, time.Duration, time.Time) hal.Frame {
+	f := one(3, full)
+	f[hal.Amber] = full
+	return f
+}
 
 // stopping drains a light a second. The last one breathes, however long the drives take.
 func stopping(_ firmware.State, t time.Duration, _ time.Time) hal.Frame {

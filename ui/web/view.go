@@ -167,6 +167,8 @@ func phaseHeadline(s firmware.State, now time.Time) (headline, bool) {
 		firmware.Confirming: {Tone: "ask", Title: "Restore to the new phone?", Advice: confirmAdvice(s, now)},
 		firmware.Restoring:  {Tone: "busy", Title: "Restoring to the new phone", Advice: "Leave it plugged in and unlocked. Hold the button for 3 s to stop."},
 		firmware.Restored:   {Tone: "ok", Title: "The new phone has everything", Advice: "Every file was checked. You may unplug it."},
+		firmware.Updating:   {Tone: "busy", Title: "Updating", Advice: "The box starts anew by itself. Leave the power on."},
+		firmware.Resetting:  {Tone: "ask", Title: "Erase all settings?", Advice: "Let go of the button to erase them, or hold on to keep them. The drives are not touched."},
 		firmware.Stopping:   {Tone: "busy", Title: "Shutting down", Advice: "The drives are being flushed. Do not pull the power yet."},
 		firmware.Off:        {Tone: "calm", Title: "Off", Advice: "You may pull the power now."},
 	}[s.Phase]

@@ -63,8 +63,8 @@ func newDeparture() *departure { return &departure{gone: make(chan struct{})} }
 
 func (d *departure) leave() { d.once.Do(func() { close(d.gone) }) }
 
-// Listen opens the ports; what is plugged in already counts as arriving. A nil Witness hears and a nil log logs nothing. Close
-// ends it.
+// Listen opens the ports; what is plugged in already counts as arriving. A nil Witness hears and a nil log logs nothing; what
+// is logged has ports and kinds of devices, never serial numbers. Close ends it.
 func Listen(ctx context.Context, open Driver, w Witness, log *slog.Logger) (*Bus, error) {
 	events, err := uevents()
 	if err != nil {
@@ -197,6 +197,7 @@ func (b *Bus) pause(ctx context.Context, changed <-chan struct{}, due <-chan tim
 func (b *Bus) update(ctx context.Context, stays map[string]*stay, all []Device) time.Duration {
 	for key, s := range stays {
 		if !slices.ContainsFunc(all, func(d Device) bool { return d.stay() == key }) {
+			b.log.Info("usb: device gone", "port", s.device.Interface.Port)
 			s.left.leave()
 			delete(stays, key)
 		}
@@ -232,6 +233,8 @@ func (b *Bus) bring(ctx context.Context, s *stay) {
 	switch {
 	case err != nil:
 	case b.offer(ctx, phone, s.left.gone):
+		i := s.device.Interface
+		b.log.Info("usb: phone", "device", fmt.Sprintf("%04x:%04x", i.Vendor, i.Product), "port", i.Port, "use", s.device.Use, "mbit_s", i.Link.Speed)
 		select {
 		case <-phone.Gone():
 		case <-ctx.Done():
@@ -297,5 +300,5 @@ func (b *Bus) judge(a attempt) {
 	if b.witness != nil {
 		b.witness.Refused(a.err)
 	}
-	b.log.Warn("usb: phone cannot be opened", "name", s.device.Name(), "again_in", again, "err", a.err)
+	b.log.Warn("usb: phone cannot be opened", "port", s.device.Interface.Port, "again_in", again, "err", a.err)
 }

@@ -219,6 +219,23 @@ func TestABusyPhoneIsTriedAgain(t *testing.T) {
 	})
 }
 
+func TestTheLogHasPortsAndNoSerialNumbers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log strings.Builder
+		d := newDesk(t, nil, slog.New(slog.NewTextHandler(&log, nil)))
+		d.set(at("1-1.2", 2, "SECRET", Files))
+		d.accept(time.Second)
+		d.set()
+		if err := d.bus.Close(); err != nil {
+			t.Error(err)
+		}
+		said := log.String()
+		if !strings.Contains(said, `"usb: phone" device=18d1:4ee1 port=1-1.2 use=`) || !strings.Contains(said, `"usb: device gone" port=1-1.2`) || strings.Contains(said, "SECRET") {
+			t.Errorf("log: %s", said)
+		}
+	})
+}
+
 func TestAPhoneThatOnlyChargesIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDesk(t, nil, nil)
