@@ -48,6 +48,18 @@ func (t *Tally) Removed(files int) {
 	t.report.Removed += files
 }
 
+// TakeBack counts a stored file of was bytes as one that is still to be stored, of now bytes: it changed while it was read.
+func (t *Tally) TakeBack(was, now int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.report.Stored--
+	t.report.Bytes -= was
+	t.now.Files--
+	t.now.Bytes -= was
+	t.now.BytesTotal += now - was
+	t.show(false)
+}
+
 // Moved counts bytes that crossed the cable for no file in particular.
 func (t *Tally) Moved(bytes int64) {
 	t.mu.Lock()

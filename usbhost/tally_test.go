@@ -28,6 +28,25 @@ func TestTallyAccountsForEveryFile(t *testing.T) {
 	}
 }
 
+func TestAFileThatIsTakenBackCountsOnce(t *testing.T) {
+	var last usbhost.Progress
+	tally := usbhost.NewTally(func(p usbhost.Progress) { last = p })
+	tally.List(2, 30)
+	tally.Start("a", 10).Stored()
+	tally.Start("b", 20).Stored()
+	tally.TakeBack(20, 25)
+	if n := tally.Report().Unaccounted(); n != 1 {
+		t.Errorf("one file is open, Unaccounted() = %d", n)
+	}
+	tally.Start("b", 25).Stored()
+	if r := tally.Report(); r.Stored != 2 || r.Bytes != 35 || !r.Complete() {
+		t.Errorf("report %+v", r)
+	}
+	if last.Files != 2 || last.FilesTotal != 2 || last.Bytes != 35 || last.BytesTotal != 35 {
+		t.Errorf("progress %+v", last)
+	}
+}
+
 func TestTallyShowsTheLastFileAndStaysQuietBetween(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var seen []usbhost.Progress

@@ -26,36 +26,11 @@ func TestAFilmIsGoneOnWithInTheVault(t *testing.T) {
 	}
 	phone := mtp.NewPhone(mtp.Config{Storages: []*vphone.Storage{storage}})
 	defer phone.Unplug()
-	run := func() (usbhost.Report, error) {
-		driver, err := initiator.Open(t.Context(), phone.Plug(), initiator.Options{Location: time.UTC})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer driver.Close() // it may be unplugged by then
-		info, err := driver.Info(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		draft, err := b.Begin(t.Context(), info)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if n := phone.Stats().Sent(); n == 0 {
-			phone.UnplugIn("DCIM/film.mp4", cut)
-		}
-		report, failed := driver.Backup(t.Context(), draft, nil)
-		if _, err := draft.Commit(t.Context(), report, failed == nil && report.Complete()); err != nil {
-			t.Fatal(err)
-		}
-		if err := errors.Join(draft.Verify(t.Context(), nil), draft.Close()); err != nil {
-			t.Fatal(err)
-		}
-		return report, failed
-	}
-	if _, err := run(); !errors.Is(err, usbhost.ErrUnplugged) {
+	phone.UnplugIn("DCIM/film.mp4", cut)
+	if _, err := backUpOnce(t, b, phone); !errors.Is(err, usbhost.ErrUnplugged) {
 		t.Fatal(err)
 	}
-	report, err := run()
+	report, err := backUpOnce(t, b, phone)
 	if err != nil || !report.Complete() || report.Stored+report.Kept != 2 {
 		t.Errorf("%+v, %v", report, err)
 	}
@@ -65,22 +40,79 @@ func TestAFilmIsGoneOnWithInTheVault(t *testing.T) {
 	if moved := report.Moved; moved > size-cut+4<<20 {
 		t.Errorf("%d bytes crossed the cable for the rest of %d", moved, size-cut)
 	}
+	sameInVault(t, b, "DCIM/film.mp4", io.NewSectionReader(vphone.Generated(7, size), 0, size))
+}
+
+// TestAPhotoThatChangedWhileItWasReadIsRightInTheVault: it is stored, found to have changed, removed and stored once more.
+func TestAPhotoThatChangedWhileItWasReadIsRightInTheVault(t *testing.T) {
+	b, _, _ := newBays(t)
+	storage := vphone.NewStorage("Internal shared storage", 1<<36, nil)
+	taken := time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
+	if err := errors.Join(storage.Put("DCIM/1.jpg", taken, vphone.Generated(7, 4_000_000)), storage.Put("DCIM/2.jpg", taken, vphone.Generated(8, 4_000_000))); err != nil {
+		t.Fatal(err)
+	}
+	phone := mtp.NewPhone(mtp.Config{Storages: []*vphone.Storage{storage}})
+	defer phone.Unplug()
+	phone.GrowsWhileRead("DCIM/1.jpg", 1)
+	if report, err := backUpOnce(t, b, phone); err != nil || !report.Complete() || report.Stored != 2 {
+		t.Fatal(report, err)
+	}
+	for _, e := range storage.Entries() {
+		if e.Folder {
+			continue
+		}
+		r, err := e.Open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		sameInVault(t, b, e.Path, r)
+	}
+}
+
+// backUpOnce plugs a phone in, backs it up into the bays, commits, and verifies what was stored.
+func backUpOnce(t *testing.T, b *bays, phone *mtp.Phone) (usbhost.Report, error) {
+	t.Helper()
+	driver, err := initiator.Open(t.Context(), phone.Plug(), initiator.Options{Location: time.UTC})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer driver.Close() // it may be unplugged by then
+	info, err := driver.Info(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	draft, err := b.Begin(t.Context(), info)
+	if err != nil {
+		t.Fatal(err)
+	}
+	report, failed := driver.Backup(t.Context(), draft, nil)
+	if _, err := draft.Commit(t.Context(), report, failed == nil && report.Complete()); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(draft.Verify(t.Context(), nil), draft.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return report, failed
+}
+
+// sameInVault compares a file of the newest snapshot, which has to be complete, with the phone's.
+func sameInVault(t *testing.T, b *bays, path string, want io.Reader) {
+	t.Helper()
 	fsys, backup, err := b.Latest(t.Context(), "mtp:VPHONE0001")
 	if err != nil || !backup.Complete {
 		t.Fatalf("%+v, %v", backup, err)
 	}
-	f, err := fsys.Open("Internal shared storage/DCIM/film.mp4")
+	f, err := fsys.Open("Internal shared storage/" + path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	want := io.NewSectionReader(vphone.Generated(7, size), 0, size)
 	p, q := make([]byte, 1<<20), make([]byte, 1<<20)
 	for {
 		n, err := io.ReadFull(f, p)
 		m, _ := io.ReadFull(want, q)
 		if n != m || string(p[:n]) != string(q[:m]) {
-			t.Fatal("the film in the vault is not the phone's")
+			t.Fatalf("%q in the vault is not the phone's", path)
 		}
 		if err != nil {
 			break

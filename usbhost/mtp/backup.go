@@ -34,16 +34,18 @@ func (p *Phone) backup(ctx context.Context, into usbhost.Tree, tally *usbhost.Ta
 	if err != nil {
 		return err
 	}
+	files := 0
 	for _, d := range dirs {
 		var bytes int64
 		for _, f := range d.files {
 			bytes += max(f.size, 0)
 		}
 		tally.List(len(d.files), bytes)
+		files += len(d.files)
 	}
 	tally.Phase(usbhost.Copying)
 	b := backup{
-		p: p, into: into, tally: tally, sampler: newSampler(p.sampling, into),
+		p: p, into: into, tally: tally, files: files, sampler: newSampler(p.sampling, into),
 		prune: usbhost.Pruner{Tree: into, Tally: tally, Sure: func() error { return p.stillThere(ctx, dirs) }},
 	}
 	if err := b.look(dirs); err != nil {
@@ -58,14 +60,14 @@ func (p *Phone) backup(ctx context.Context, into usbhost.Tree, tally *usbhost.Ta
 	for _, s := range storages { // no file is larger than what it lies on
 		f.most = max(f.most, addSize(0, s.total))
 	}
-	if err := b.copy(ctx, f, todo); err != nil {
+	if err := b.copyAll(ctx, f, todo); err != nil {
 		return err
 	}
 	changed, err := b.resample(ctx, f)
 	if err != nil {
 		return err
 	}
-	if err := b.copy(ctx, f, changed); err != nil {
+	if err := b.copyAll(ctx, f, changed); err != nil {
 		return err
 	}
 	for _, d := range slices.Backward(dirs) { // children first: a time set early would not survive them
@@ -131,6 +133,7 @@ type backup struct {
 	p     *Phone
 	into  usbhost.Tree
 	tally *usbhost.Tally
+	files int // listed
 	prune usbhost.Pruner
 
 	sampler sampler
@@ -156,6 +159,7 @@ type pending struct {
 	dir string
 	entry
 	stale bool // the tree holds an older version
+	again bool // it changed while it was read, and is to be read once more
 }
 
 // keep removes from the tree what is gone, keeps what is unchanged, and returns what is to be read.
@@ -193,7 +197,7 @@ func (b *backup) keep(ctx context.Context, dirs []dir) ([]pending, error) {
 					item := b.tally.Start(path, size)
 					if f.size > 0 && b.sampler.due(path) {
 						b.correct(f)
-						b.sampler.chosen = append(b.sampler.chosen, kept{pending{d.path, f, true}, item})
+						b.sampler.chosen = append(b.sampler.chosen, kept{pending{dir: d.path, entry: f, stale: true}, item})
 					} else {
 						item.Kept()
 					}
@@ -203,7 +207,7 @@ func (b *backup) keep(ctx context.Context, dirs []dir) ([]pending, error) {
 				}
 			}
 			b.correct(f)
-			todo = append(todo, pending{d.path, f, before[f.name]})
+			todo = append(todo, pending{dir: d.path, entry: f, stale: before[f.name]})
 		}
 		d.files, d.subs = nil, nil
 	}
@@ -247,6 +251,7 @@ func (b *backup) copy(ctx context.Context, f *fetcher, todo []pending) error {
 		for _, file := range todo {
 			path := file.dir + "/" + file.name
 			j := newJob(file.object, path, file.stale, b.tally.Start(path, max(file.size, 0)))
+			j.ask = j.stale && file.size > careful || file.again
 			if err := b.resume(ctx, f, j); err != nil {
 				return err
 			}
@@ -297,6 +302,7 @@ func (b *backup) store(ctx context.Context, f *fetcher, j *job) error {
 	if j.file.size < 0 {
 		j.item.Resize(r.n)
 	}
+	j.file.has |= isStored
 	j.item.Stored()
 	return nil
 }

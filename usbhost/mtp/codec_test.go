@@ -132,13 +132,12 @@ func TestDates(t *testing.T) {
 }
 
 func TestWindowsNeverEndInAFullPacket(t *testing.T) {
-	f := &fetcher{}
-	for f.window = 1; f.window <= maxWindow; f.window++ {
+	for window := 1; window <= maxWindow; window++ {
 		for size := int64(maxWindow*bufSize - windowGap); size < maxWindow*bufSize+3000; size++ {
 			windows := 0
 			for left := size; left > 0; windows++ {
-				n := f.nextWindow(left)
-				if n <= 0 || n > left || n+headerSize > int64(f.window)*bufSize || n%512 == 0 || (n+headerSize)%512 == 0 {
+				n := nextWindow(left, window)
+				if n <= 0 || n > left || n+headerSize > int64(window)*bufSize || n%512 == 0 || (n+headerSize)%512 == 0 {
 					t.Fatalf("%d bytes left: a window of %d", left, n)
 				}
 				left -= n

@@ -11,12 +11,20 @@ import (
 	"phonebackupbox/usbhost"
 )
 
-// Files are read through a pool of buffers: at most two of the largest windows are in memory, one being stored while the
-// phone sends the other. The 6 MiB are most of what a phone may cost.
+// Files are read through a pool of buffers: while some are being stored, the phone fills others. The 7 MiB are most of what a
+// phone may cost.
 const (
 	bufSize   = 1 << 20 // bytes; a multiple of every packet size
-	poolSize  = 6       // buffers
-	maxWindow = poolSize / 2
+	poolSize  = 7       // buffers
+	maxWindow = poolSize
+)
+
+// A file of up to atOnce bytes is one transaction, for which all buffers are there before it begins; one more buffer may still
+// be with whoever stores the file before. One of more than careful bytes takes so long to read that it may well change
+// meanwhile, so the phone is asked afterwards; and if the cable comes out in its midst, it is gone on with where it was.
+const (
+	atOnce  = 6*bufSize - windowGap
+	careful = 3*bufSize - windowGap
 )
 
 // windowGap makes a window's container end in a short packet that is no multiple of 512 bytes: some Samsungs hang when the
@@ -26,8 +34,9 @@ const windowGap = 256
 // fastWindow and slowWindow decide how windows grow and shrink: long ones waste less time between transactions, short ones
 // less work when the cable comes out.
 const (
-	fastWindow = 250 * time.Millisecond
-	slowWindow = 2 * time.Second
+	firstWindow = 3 // buffers
+	fastWindow  = 250 * time.Millisecond
+	slowWindow  = 2 * time.Second
 )
 
 // A job is one file to be read.
@@ -37,6 +46,7 @@ type job struct {
 	stale bool // the tree holds an older version
 	item  *usbhost.Item
 	from  int64 // bytes that the tree has already
+	ask   bool  // whether it is still what was listed, before the tree gets the last of it
 
 	segments chan segment // capacity poolSize+1: to send never blocks
 	given    atomic.Bool  // up: nobody wants the rest
@@ -62,7 +72,7 @@ type fetcher struct {
 }
 
 func newFetcher(s *session, local *time.Location) *fetcher {
-	f := &fetcher{s: s, local: local, pool: make(chan []byte, poolSize), window: 1, most: 1 << 60}
+	f := &fetcher{s: s, local: local, pool: make(chan []byte, poolSize), window: firstWindow, most: 1 << 60}
 	for range poolSize {
 		f.pool <- make([]byte, bufSize)
 	}
@@ -80,7 +90,7 @@ func (f *fetcher) fetch(ctx context.Context, j *job) error {
 	if err == nil && w.total != j.file.size && j.file.size >= 0 {
 		err = fmt.Errorf("%w: the phone gave %d of %d bytes: %w", usbhost.ErrChanged, w.total, j.file.size, io.ErrUnexpectedEOF)
 	}
-	if err == nil && j.file.size > f.small() {
+	if err == nil && (j.file.size > atOnce || j.from > 0 || j.ask) { // for the others see lookAgain
 		err = f.unchanged(ctx, j.file)
 	}
 	err = f.judge(ctx, err)
@@ -122,25 +132,21 @@ func (f *fetcher) judge(ctx context.Context, err error) error {
 	return err
 }
 
-// small is the size up to which a file is read in one piece: as much as a window, whatever it has grown to, for which no
-// buffer has to be waited for in the midst of a transaction.
-func (f *fetcher) small() int64 { return maxWindow*bufSize - windowGap }
-
 // read chooses how a file is read: small ones at once, large ones by windows, or at once where the phone knows no windows.
 func (f *fetcher) read(ctx context.Context, w *writer) error {
 	size := w.j.file.size
 	switch {
 	case size == 0:
 		return nil
-	case f.windowed(size):
+	case f.partly(size) && (size > atOnce || w.j.from > 0):
 		return f.windows(ctx, w)
 	}
 	return f.whole(ctx, w)
 }
 
-// windowed reports whether a file of this size is read by windows.
-func (f *fetcher) windowed(size int64) bool {
-	return size > f.small() && (f.s.info.supports(opGetPartialObject64) || f.s.info.supports(opGetPartialObject) && size < sizeUnknown)
+// partly reports whether parts of a file of this size can be read.
+func (f *fetcher) partly(size int64) bool {
+	return f.s.info.supports(opGetPartialObject64) || f.s.info.supports(opGetPartialObject) && size >= 0 && size < sizeUnknown
 }
 
 // partial is the request for n bytes of a file.
@@ -154,7 +160,7 @@ func (s *session) partial(handle uint32, off, n int64) request {
 // whole reads a file by GetObject.
 func (f *fetcher) whole(ctx context.Context, w *writer) error {
 	size := w.j.file.size
-	if err := w.reserve(ctx, min(size, f.small())); err != nil {
+	if err := w.reserve(ctx, min(size, atOnce)); err != nil {
 		return err
 	}
 	most := size
@@ -179,10 +185,10 @@ func (f *fetcher) windows(ctx context.Context, w *writer) error {
 		if w.j.given.Load() {
 			return nil
 		}
-		n := f.nextWindow(size - off)
-		if err := w.reserve(ctx, n); err != nil {
+		if err := w.gather(ctx, f.window); err != nil {
 			return err
 		}
+		n := nextWindow(size-off, len(w.spare))
 		r := f.s.partial(w.j.file.handle, off, n)
 		r.read = func(ctx context.Context, x *exchange) error {
 			x.expect(n)
@@ -207,9 +213,9 @@ func (f *fetcher) windows(ctx context.Context, w *writer) error {
 	return nil
 }
 
-// nextWindow is how many bytes to ask for: never so that the last packet is a full one.
-func (f *fetcher) nextWindow(left int64) int64 {
-	n := min(left, int64(f.window)*bufSize-windowGap)
+// nextWindow is how many bytes to ask for if so many buffers are there: never so that the last packet is a full one.
+func nextWindow(left int64, buffers int) int64 {
+	n := min(left, int64(buffers)*bufSize-windowGap)
 	if n > windowGap && (n%512 == 0 || (n+headerSize)%512 == 0) {
 		n -= windowGap
 	}
@@ -278,6 +284,24 @@ func (w *writer) reserve(ctx context.Context, n int64) error {
 			return err
 		}
 		w.spare = append(w.spare, b)
+	}
+	return nil
+}
+
+// gather hands over what is filled and takes as many buffers as are free, at most so many and at least one: the phone sends as
+// much at a time as there is room for, and waits only where the drives are slower than it.
+func (w *writer) gather(ctx context.Context, most int) error {
+	w.flush()
+	if err := w.reserve(ctx, 0); err != nil {
+		return err
+	}
+	for len(w.spare) < most {
+		select {
+		case b := <-w.f.pool:
+			w.spare = append(w.spare, b)
+		default:
+			return nil
+		}
 	}
 	return nil
 }

@@ -10,12 +10,13 @@ import (
 // unknownTime marks an object without a usable date.
 const unknownTime = math.MinInt64
 
-// Fields of an object that have been learnt.
+// Fields of an object that have been learnt, and what was done with it.
 const (
 	hasParent = 1 << iota
 	hasName
 	hasSize
 	hasFormat
+	isStored // in this run
 )
 
 // An object is one file or folder of a phone. 100,000 of them are held in about 10 MB, names included.

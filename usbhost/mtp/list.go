@@ -28,7 +28,7 @@ const maxDepth = 512
 func (s *session) list(ctx context.Context, x *index) error {
 	if s.info.supports(opGetObjectPropList) {
 		err := s.listAll(ctx, x)
-		if err == nil || fatal(ctx, err) {
+		if s.atOnce = err == nil; s.atOnce || fatal(ctx, err) {
 			return err
 		}
 		s.log.Info("mtp: the phone cannot be listed at once", "err", err)
@@ -45,13 +45,8 @@ func fatal(ctx context.Context, err error) bool {
 
 // listAll lists everything in six transactions.
 func (s *session) listAll(ctx context.Context, x *index) error {
-	for i, prop := range listed {
-		all := uint32(handleAll)
-		err := s.props(ctx, all, prop, handleAll, x.set)
-		if i == 0 && errors.Is(err, InvalidObjectHandle) {
-			all = handleNone // the specification's way to say it (MTP 1.1, E.2.1)
-			err = s.props(ctx, all, prop, handleAll, x.set)
-		}
+	for _, prop := range listed {
+		err := s.propsOfAll(ctx, prop, x.set)
 		if err == nil && x.over {
 			err = errTooMany
 		}
@@ -66,6 +61,18 @@ func (s *session) listAll(ctx context.Context, x *index) error {
 		return err
 	}
 	return s.reallyFlat(ctx, x)
+}
+
+// propsOfAll streams one property of all objects.
+func (s *session) propsOfAll(ctx context.Context, prop uint32, each func(property)) error {
+	if !s.sayNone {
+		if err := s.props(ctx, handleAll, prop, handleAll, each); !errors.Is(err, InvalidObjectHandle) {
+			return err
+		}
+	}
+	err := s.props(ctx, handleNone, prop, handleAll, each) // the specification's way to say it (MTP 1.1, E.2.1)
+	s.sayNone = err == nil
+	return err
 }
 
 // reallyFlat asks a phone that lists nothing in any folder a second way: one that takes the roots for everything would lose us

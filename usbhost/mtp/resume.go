@@ -23,7 +23,7 @@ const (
 // and date are as they were, or the tree offers nothing. Its error ends the run.
 func (b *backup) resume(ctx context.Context, f *fetcher, j *job) error {
 	tree, ok := b.into.(usbhost.Resumer)
-	if !ok || !f.windowed(j.file.size) || j.file.mtime == unknownTime {
+	if !ok || j.file.size <= careful || !f.partly(j.file.size) || j.file.mtime == unknownTime {
 		return nil
 	}
 	begun, err := tree.Begun(j.path, j.file.size, j.file.time())

@@ -18,7 +18,7 @@ import (
 var cuts = flag.Int("cuts", 200, "random bytes to pull the cable at")
 
 // oneWindow is the most that may be read again of a file after the cable came out in the middle of it: the transfer that was
-// cut, what is compared, and no more. A window has up to 3 MiB.
+// cut, what is compared, and no more.
 const oneWindow = 2<<20 + 8<<10
 
 const film = 20_000_003
@@ -111,13 +111,14 @@ func TestNoFileIsStitchedFromTwoVersions(t *testing.T) {
 	})
 }
 
-// fillSmall fills a phone whose every transfer can be tried: 7 files, one of them read by windows.
+// fillSmall fills a phone whose every transfer can be tried: 8 files, one of them read by windows and one looked at afterwards.
 func fillSmall(t testing.TB, s *vphone.Storage) {
 	for i, path := range []string{"DCIM/Camera/1.jpg", "DCIM/Camera/2.jpg", "DCIM/empty", "Download/4.pdf", "5.txt"} {
 		put(t, s, path, june.Add(time.Duration(i)*time.Minute), pattern(uint64(i), int64(700*i)))
 	}
-	put(t, s, "DCIM/Camera/film.mp4", june, pattern(9, 7<<20+5))
-	put(t, s, "DCIM/Camera/clip.mp4", june, pattern(8, 2<<20))
+	put(t, s, "DCIM/Camera/film.mp4", june, pattern(9, 6<<20+5))
+	put(t, s, "DCIM/Camera/clip.mp4", june, pattern(8, 3<<19))
+	put(t, s, "DCIM/Camera/photo.jpg", june, pattern(7, 4<<20+77))
 }
 
 // TestUnpluggedAtEveryTransfer pulls the cable before the nth bulk transfer of a backup, for every n, and then lets the next

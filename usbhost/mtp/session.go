@@ -55,6 +55,9 @@ type session struct {
 	open        bool
 	transaction uint32 // of the last operation
 	aborted     int    // transactions in a row that were given up
+
+	atOnce  bool // the whole phone was listed at once
+	sayNone bool // and it takes handle 0 for all objects, not FFFFFFFF
 }
 
 // A request is one operation with what goes in and out.
