@@ -499,3 +499,18 @@ type sealed struct{ *attic }
 func (sealed) Health(context.Context) (Health, error) {
 	return Health{}, fmt.Errorf("sealed: %w", ErrWrongKey)
 }
+
+// The watchdog takes a Box that publishes nothing for a minute for hung.
+func TestABoxThatLivesPublishesEverySecond(t *testing.T) {
+	onBench(t, func(b *bench) {
+		states, cancel := b.box.Subscribe()
+		defer cancel()
+		<-states
+		for range 100 {
+			from := time.Now()
+			if <-states; time.Since(from) > tickEvery {
+				b.Fatalf("nothing for %v", time.Since(from))
+			}
+		}
+	})
+}

@@ -1,5 +1,5 @@
-// Package hal names what the firmware needs of a board: a strip of lights and a button. It holds no driver: a real board
-// and a simulated one (vboard) are the packages below.
+// Package hal names what the firmware needs of a board: a strip of lights, a button, and a watchdog. It holds no driver: a real
+// board (rpi) and a simulated one (vboard) are the packages below.
 package hal
 
 import (
@@ -56,4 +56,15 @@ type Button interface {
 type Board struct {
 	Strip  Strip
 	Button Button
+}
+
+// Watchdog is hardware that resets the machine when it is not fed. It counts from the moment on when it is opened.
+type Watchdog interface {
+	// Feed puts the reset off until Timeout from now.
+	Feed() error
+	// Timeout is how long after a Feed the machine is reset.
+	Timeout() time.Duration
+	// Close lets go of it. It goes on counting, so that somebody else must open it within Timeout, unless stop asks for it to
+	// end; hardware that cannot be stopped counts on.
+	Close(stop bool) error
 }

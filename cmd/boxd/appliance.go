@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -30,6 +31,9 @@ type appliance struct {
 	bays   *bays
 	probe  bool           // see mtp.Options
 	mounts *attach.Mounts // nil where somebody else mounts drives
+	log    *slog.Logger   // of the ports' drivers; nil: no log
+	pulse  *pulse         // nil without a watchdog
+	off    bool           // shut down by the button; for who waited for serve
 }
 
 // onTerminal makes the part of an appliance that people see, drawn to out.

@@ -182,6 +182,8 @@ func TestChatsReachANewPhone(t *testing.T) {
 		}
 	}
 
+	s.listsApps(t, old, last)
+
 	fresh := vmtp.NewPhone(vmtp.Config{Serial: "NEW", Storages: []*vphone.Storage{storage()}})
 	out = s.phoneCommand(t, fresh, func(ctx context.Context, c *call, r *rack, p usbhost.Phone) error {
 		snap, err := r.find(ctx, "latest")
@@ -204,6 +206,22 @@ func TestChatsReachANewPhone(t *testing.T) {
 		if err != nil || len(kids) == 0 || kids[0].Name != want {
 			t.Errorf("in %q came first %+v, %v", at, kids, err)
 		}
+	}
+}
+
+// listsApps backs the phone up once more: the list of snapshots tells of the apps in the newest, once.
+func (s site) listsApps(t *testing.T, phone *vmtp.Phone, last time.Time) {
+	t.Helper()
+	s.phoneCommand(t, phone, func(ctx context.Context, c *call, r *rack, p usbhost.Phone) error { return backUp(ctx, c, r, p) })
+	out, _ := must(t, exitOK, s.with("snapshots")...)
+	for _, want := range []string{"Chat and social apps on Google Pixel 9 (mtp:OLD), as of ", "  WhatsApp: last local backup " + when(last, time.Now()) + ", 1.2 MB of media\n", "Turn on backups"} {
+		if strings.Count(out, want) != 1 {
+			t.Errorf("the snapshots do not say %q once:\n%s", want, out)
+		}
+	}
+	out, _ = must(t, exitOK, s.with("snapshots", "--json")...)
+	if list := decode[[]snapshotJSON](t, out); len(list) != 2 || len(list[0].Apps) != 5 || list[0].Apps[0].Name != "WhatsApp" || !list[0].Apps[0].Backup.Equal(last) || list[1].Apps != nil {
+		t.Errorf("as JSON: %s", out)
 	}
 }
 

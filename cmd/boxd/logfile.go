@@ -3,10 +3,20 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"log/slog"
 	"os"
+	"strings"
+	"syscall"
+
+	"phonebackupbox/storage"
+	"phonebackupbox/usbhost"
+	"phonebackupbox/usbhost/libusb"
+	"phonebackupbox/usbhost/mtp"
 )
 
 // maxLog bounds a log, in bytes; the one before it, FILE.1, may be as long.
@@ -16,6 +26,52 @@ const maxLog = 1 << 20
 type logFile struct {
 	f    *os.File
 	size int64
+}
+
+// logger logs what happens, from Info up, to the file, and no names: Debug has errors as they are, so they stay out, and of other
+// errors only their kind is written.
+func (l *logFile) logger() *slog.Logger {
+	return slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if err, ok := a.Value.Any().(error); ok {
+			a.Value = slog.StringValue(strings.Join(kindsOf(err), ", "))
+		}
+		return a
+	}}))
+}
+
+// errorKinds are the errors that a log may tell of: their words have no names in them.
+var errorKinds = []error{
+	usbhost.ErrUnplugged, usbhost.ErrLocked, usbhost.ErrChanged, usbhost.ErrNoSpace, usbhost.ErrStalled, usbhost.ErrUnsupported,
+	libusb.ErrNoUSB, storage.ErrFull, storage.ErrReadOnly, storage.ErrCorrupt, storage.ErrUnavailable,
+	context.Canceled, context.DeadlineExceeded, io.ErrUnexpectedEOF, fs.ErrPermission, fs.ErrNotExist,
+}
+
+// kindsOf says what kind of error err is, without the names of files, phones and drives that its own words may hold: which of
+// errorKinds it wraps, what the phone answered, and what the kernel did.
+func kindsOf(err error) (kinds []string) {
+	var (
+		code  mtp.Code
+		busy  *libusb.BusyError
+		errno syscall.Errno
+	)
+	for _, kind := range errorKinds {
+		if errors.Is(err, kind) {
+			kinds = append(kinds, kind.Error())
+		}
+	}
+	if errors.As(err, &code) {
+		kinds = append(kinds, code.Error())
+	}
+	if errors.As(err, &busy) {
+		kinds = append(kinds, "in use by another program")
+	}
+	switch {
+	case len(kinds) > 0:
+		return kinds
+	case errors.As(err, &errno):
+		return []string{errno.Error()}
+	}
+	return []string{"other"}
 }
 
 // openLog opens a log to be added to.

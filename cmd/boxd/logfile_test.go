@@ -4,9 +4,18 @@ package main
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
+
+	"phonebackupbox/usbhost"
+	"phonebackupbox/usbhost/libusb"
+	"phonebackupbox/usbhost/mtp"
 )
 
 // A log never grows beyond its bounds, goes on where it ended, and its newest record is always there.
@@ -35,5 +44,38 @@ func TestLogsAreBounded(t *testing.T) {
 	}
 	if _, err := openLog(t.TempDir()); err == nil {
 		t.Error("a folder is a log")
+	}
+}
+
+// What a log tells of an error is its kind, whatever the error's own words name.
+func TestLogsNameNothing(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	l, err := openLog(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := l.logger()
+	for _, tt := range []struct {
+		err  error
+		want string
+	}{
+		{fmt.Errorf("mtp: DCIM/secret.jpg at 7: %w", errors.Join(mtp.AccessDenied, usbhost.ErrUnplugged)), `err="phone unplugged, access denied (0x200f)"`},
+		{&fs.PathError{Op: "open", Path: "/media/secret", Err: syscall.EACCES}, `err="permission denied"`},
+		{&fs.PathError{Op: "read", Path: "/media/secret", Err: syscall.EIO}, `err="input/output error"`},
+		{&libusb.BusyError{Name: "secret", Holders: []libusb.Holder{{PID: 7, Name: "secret"}}}, `err="in use by another program"`},
+		{errors.New("secret"), "err=other"},
+	} {
+		log.Warn("usb: phone cannot be opened", "port", "1-1", "err", tt.err)
+		log.Debug("ended", "name", "secret")
+		said, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasSuffix(string(said), tt.want+"\n") || strings.Contains(string(said), "secret") {
+			t.Errorf("%v: %s, want %s", tt.err, said, tt.want)
+		}
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
 	}
 }

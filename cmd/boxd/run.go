@@ -33,9 +33,16 @@ import (
 type runOptions struct {
 	vaultFlags
 	config, web, rescue, log string
+	board                    string // terminal or rpi
 	mount                    string // folder that drives are mounted in; "": somebody else mounts them
 	phones                   []string
 }
+
+// The boards that boxd runs on.
+const (
+	boardTerminal = "terminal" // lights and button are a terminal
+	boardRPi      = "rpi"      // a Raspberry Pi, whose process 1 is image/init
+)
 
 // usualPage is where the page is unless --web says otherwise; only this computer reaches it.
 const usualPage = "127.0.0.1:8080"
@@ -49,11 +56,15 @@ func runCommand(flags *pflag.FlagSet) action {
 	flags.StringVar(&o.web, "web", "", "serve the page at this `address`; default "+usualPage+", or another port where that is taken")
 	flags.StringArrayVar(&o.phones, "phone", nil, "`folder:DIR` counts as a phone that is plugged in while DIR is there; once for each")
 	flags.StringVar(&o.mount, "mount", "", "mount drives that are plugged in, in folders of `DIR`: on the box, where nobody else does")
+	flags.StringVar(&o.board, "board", boardTerminal, "what the box runs on: `terminal`, or rpi: a Raspberry Pi with its watchdog, started by image/init")
 	flags.StringVar(&o.log, "log", "", "add to this `file` what the box does and its faults, without names; at most 1 MiB, and as much in FILE.1")
 	rescue := rescueFlag(flags)
 	return func(ctx context.Context, c *call, args []string) (err error) {
 		if err := noArgs(args); err != nil {
 			return err
+		}
+		if o.board != boardTerminal && o.board != boardRPi {
+			return usageError{fmt.Sprintf("--board %s: there is no such board", printable(o.board)), "terminal, or rpi"}
 		}
 		o.rescue = *rescue
 		if c.state, err = stateFolder(c.state); err != nil {
@@ -172,6 +183,16 @@ func runBox(ctx context.Context, c *call, o runOptions) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, release()) }()
+	out := c.out
+	if c.json {
+		out = c.err
+	}
+	a := onTerminal(out)
+	defer func() { err = errors.Join(err, a.board.Close()) }()
+	if o.board == boardRPi {
+		letGo := a.guard(ctx)
+		defer func() { err = errors.Join(err, a.release(letGo, err)) }() // when all is flushed, and the drives are let go
+	}
 	log := slog.New(slog.DiscardHandler)
 	if o.log != "" {
 		f, ferr := openLog(o.log)
@@ -179,7 +200,7 @@ func runBox(ctx context.Context, c *call, o runOptions) (err error) {
 			return ferr
 		}
 		defer func() { err = errors.Join(err, f.Close()) }()
-		log = slog.New(slog.NewTextHandler(f, nil)) // Info and above: Debug has errors, which name files
+		log = f.logger()
 	}
 	b, settings, err := o.newBays(c.state)
 	if err != nil {
@@ -187,7 +208,7 @@ func runBox(ctx context.Context, c *call, o runOptions) (err error) {
 	}
 	var m *attach.Mounts
 	if o.mount != "" {
-		if m, err = attach.Open(attach.Options{Dir: o.mount, Ours: ofBox}); err != nil {
+		if m, err = attach.Open(attach.Options{Dir: o.mount, Ours: ofBox, Log: log}); err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, m.Close()) }() // after the vault has let go of the drives
@@ -197,16 +218,11 @@ func runBox(ctx context.Context, c *call, o runOptions) (err error) {
 	if err := b.begin(ctx); err != nil {
 		return err
 	}
-	out := c.out
-	if c.json {
-		out = c.err
-	}
-	a := onTerminal(out)
 	a.bays, a.probe = b, settings.PhoneClock.probes(time.Local)
 	ports := sockets{make(chan usbhost.Phone)}
 	a.box = firmware.New(firmware.Config{Bus: ports, Vault: b, Roster: roster{filepath.Join(c.state, enrolledName)}, Drives: b,
 		Policy: settings.Policy, Keeper: b, Diary: diary{c.state}, ClockTrusted: clockTrusted, Log: log})
-	a.mounts = m
+	a.mounts, a.log = m, log
 	err = errors.Join(a.serve(ctx, c.in, o, ports, dirs), a.board.Close())
 	if err != nil {
 		return err
@@ -246,18 +262,20 @@ func (a *appliance) serve(ctx context.Context, in io.Reader, o runOptions, ports
 	}
 	g.Go(func() error { return a.keys(ctx, in) })
 	off, leave := a.box.Subscribe()
-	g.Go(func() error { defer leave(); untilOff(off); stop(); return nil })
+	g.Go(func() error { defer leave(); a.off = untilOff(off); stop(); return nil })
+	a.watch(ctx, g)
 	a.run(ctx, g)
 	return ended(g.Wait())
 }
 
-// untilOff returns when the box was shut down by its button, or its States end.
-func untilOff(states <-chan firmware.State) {
+// untilOff returns true when the box was shut down by its button, false when its States end without.
+func untilOff(states <-chan firmware.State) bool {
 	for s := range states {
 		if s.Phase == firmware.Off {
-			return
+			return true
 		}
 	}
+	return false
 }
 
 // runPage is page at the usual address, unless another is wanted.
@@ -283,12 +301,13 @@ func (a *appliance) usb(ctx context.Context, g *errgroup.Group, ports sockets) e
 	}
 	refused := newRefusals()
 	bus, err := libusb.Listen(ctx, func(ctx context.Context, i usbhost.Interface) (usbhost.Phone, error) {
-		return mtp.Open(ctx, i, mtp.Options{Probe: a.probe})
-	}, refused, nil)
+		return mtp.Open(ctx, i, mtp.Options{Probe: a.probe, Log: a.log})
+	}, refused, a.log)
 	if err != nil {
 		return err
 	}
 	a.screen.say("  plug a phone into any USB port, unlock it, and choose file transfer on its screen")
+	g.Go(func() error { return watchUSB(ctx, a.pulse, bus.Answer) })
 	g.Go(func() error { return refused.settle(ctx, a.screen) })
 	g.Go(func() error { return errors.Join(ended(ports.forward(ctx, bus)), bus.Close()) })
 	return nil

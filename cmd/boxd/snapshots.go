@@ -29,10 +29,12 @@ type snapshotJSON struct {
 	Foreign    bool      `json:"foreign,omitempty"`   // of a computer, taken by stock restic
 	Host       string    `json:"host,omitempty"`      // that computer; latest:restic:HOST means its newest
 	State      bool      `json:"box_state,omitempty"` // the box's own, of no phone; listed with --all only
+	Apps       []appJSON `json:"apps,omitempty"`      // chat and social apps; boxd snapshots tells of those in each phone's newest
 }
 
 func toJSON(s vault.Snapshot) snapshotJSON {
-	return snapshotJSON{s.ID, s.Phone, s.Name, s.Generation, s.Time, s.Files, s.Bytes, s.Complete, s.Foreign, s.Host, s.Hidden()}
+	return snapshotJSON{ID: s.ID, Phone: s.Phone, Name: s.Name, Generation: s.Generation, Time: s.Time, Files: s.Files, Bytes: s.Bytes,
+		Complete: s.Complete, Foreign: s.Foreign, Host: s.Host, State: s.Hidden()}
 }
 
 // snapshots lists those of the phones, and the box's own state where all is asked for.
@@ -50,12 +52,44 @@ func snapshotsCommand(flags *pflag.FlagSet) action {
 		if err != nil {
 			return err
 		}
-		out := []snapshotJSON{}
-		for _, s := range list {
-			out = append(out, toJSON(s))
+		out, err := r.listed(ctx, c, list)
+		if err != nil {
+			return err
 		}
-		return c.print(out, func(w io.Writer) { snapshotTable(w, out) })
+		return c.print(out, func(w io.Writer) { snapshotTable(w, out); appsOfPhones(w, out) })
 	})
+}
+
+// listed are snapshots, newest first, as they are listed: each phone's newest tells of its apps. Looking into every one would take
+// long, and how an app's backup stands now is what its owner can do something about.
+func (r *rack) listed(ctx context.Context, c *call, list []vault.Snapshot) ([]snapshotJSON, error) {
+	out, now, told := []snapshotJSON{}, time.Now(), map[string]bool{}
+	for _, s := range list {
+		j := toJSON(s)
+		if !told[s.Phone] && !s.Hidden() && !s.Foreign && s.Err == nil {
+			told[s.Phone] = true
+			found, err := r.appsIn(ctx, s)
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			if err != nil { // a list is no check, and has to be had of a damaged vault above all
+				fmt.Fprintf(c.err, "note: not all of snapshot %s can be read; boxd vault verify tells what\n", short(s.ID))
+			}
+			j.Apps = inWords(found, now)
+		}
+		out = append(out, j)
+	}
+	return out, nil
+}
+
+// appsOfPhones tells below the table of the chat and social apps in each phone's newest snapshot.
+func appsOfPhones(w io.Writer, list []snapshotJSON) {
+	for _, s := range list {
+		if len(s.Apps) > 0 {
+			fmt.Fprintf(w, "\nChat and social apps on %s (%s), as of %s:\n", printable(s.Name), printable(s.Phone), short(s.ID))
+			printApps(w, s.Apps)
+		}
+	}
 }
 
 func snapshotTable(w io.Writer, list []snapshotJSON) {

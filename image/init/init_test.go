@@ -35,9 +35,9 @@ func TestInit(t *testing.T) {
 	if !*inVM {
 		t.Skip("boots a machine: make vm")
 	}
-	path := card(t)
+	path := card(t, map[string]string{"user/boxd": "./standin"}, "")
 	m := boot(t, path)
-	for _, words := range []string{"init: starting", "/perm reaches to the card's end now", "standin: life 1 with run --mount /mnt --state /perm/box",
+	for _, words := range []string{"init: starting", "/perm reaches to the card's end now", "standin: life 1 with run --mount /mnt --state /perm/box --web :80 --board rpi",
 		"standin: mount / ext4 ro", "standin: mount /dev devtmpfs rw,nosuid,noexec", "standin: mount /perm ext4 rw,nosuid,nodev,noexec", "init: /user/boxd ended with 0", "standin: life 2",
 		"init: /user/boxd ended with 125", "standin: life 3", "init: /user/boxd was ended by signal 9", "standin: life 4", "standin: flushed",
 		"all is written; the box is to be switched off"} {
@@ -81,6 +81,54 @@ func TestInit(t *testing.T) {
 	}
 }
 
+// The real boxd is fed for longer than any watchdog waits; when it is stopped in the middle of it, the machine is reset.
+func TestBoxdKeepsTheWatchdog(t *testing.T) {
+	if !*inVM {
+		t.Skip("boots a machine: make vm")
+	}
+	settings := filepath.Join(t.TempDir(), "perm")
+	err := os.MkdirAll(filepath.Join(settings, "box"), 0o700)
+	if err := errors.Join(err, os.WriteFile(filepath.Join(settings, "box", "box.toml"), []byte("unlock = \"keystick\"\n"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	m := boot(t, card(t, map[string]string{"user/boxd": "./freeze", "user/realboxd": "../../cmd/boxd"}, settings))
+	hear(t, m, "freeze: boxd is process")
+	began := time.Now()
+	hear(t, m, "Phone backup box")
+	ended := make(chan error, 1)
+	go func() { ended <- m.Wait() }()
+	select {
+	case err := <-ended:
+		t.Fatalf("it ended after %v with %v:\n%s", time.Since(began), err, m.Log())
+	case <-time.After(3 * bites):
+	}
+	for _, bad := range []string{"no watchdog", "watchdog:", "is started again"} {
+		if strings.Contains(m.Log(), bad) {
+			t.Errorf("the console says %q:\n%s", bad, m.Log())
+		}
+	}
+	if err := m.Type("stop"); err != nil {
+		t.Fatal(err)
+	}
+	hear(t, m, "freeze: stopped")
+	began = time.Now()
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Error(err)
+		}
+		t.Logf("reset %v after boxd was stopped", time.Since(began).Round(time.Second))
+	case <-time.After(silence):
+		t.Fatalf("boxd is stopped, and after %v the machine was not reset:\n%s", silence, m.Log())
+	}
+	if took := time.Since(began); took < bites/3 || strings.Contains(m.Log(), "is started again") {
+		t.Errorf("it ended after %v, in another way than by its watchdog:\n%s", took, m.Log())
+	}
+}
+
+// bites is the time after which the watchdog resets the machine once boxd has it (hal/rpi).
+const bites = 15 * time.Second
+
 func hear(t *testing.T, m *vm.Machine, words string) {
 	t.Helper()
 	for {
@@ -114,8 +162,9 @@ func boot(t *testing.T, path string) *vm.Machine {
 	return m
 }
 
-// card makes an SD card as the box's is divided, with a root of its own and a small /perm.
-func card(t *testing.T) string {
+// card makes an SD card as the box's is divided: a root with init and other programs, by the folders of their packages, and a small
+// /perm that holds what the folder perm does, unless that is "".
+func card(t *testing.T, programs map[string]string, perm string) string {
 	t.Helper()
 	dir := t.TempDir()
 	root := filepath.Join(dir, "root")
@@ -126,7 +175,8 @@ func card(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, pkg := range map[string]string{"gokrazy/init": ".", "user/boxd": "./standin"} {
+	programs["gokrazy/init"] = "."
+	for name, pkg := range programs {
 		tool(t, []string{"CGO_ENABLED=0", "GOOS=linux", "GOARCH=arm64"}, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", filepath.Join(root, name), pkg)
 	}
 	path := filepath.Join(dir, "card")
@@ -143,7 +193,10 @@ func card(t *testing.T) string {
 		t.Fatal(err)
 	}
 	tool(t, nil, "mke2fs", "-q", "-F", "-t", "ext4", "-d", root, "-E", fmt.Sprintf("offset=%d", rootAt), path, fmt.Sprint((permAt-mib-rootAt)/1024)+"k")
-	tool(t, nil, "mke2fs", "-q", "-F", "-t", "ext4", "-E", fmt.Sprintf("offset=%d", permAt), path, fmt.Sprint((permEnd-permAt)/1024)+"k")
+	if perm == "" {
+		perm = t.TempDir()
+	}
+	tool(t, nil, "mke2fs", "-q", "-F", "-t", "ext4", "-d", perm, "-E", fmt.Sprintf("offset=%d", permAt), path, fmt.Sprint((permEnd-permAt)/1024)+"k")
 	return path
 }
 

@@ -11,7 +11,7 @@ import (
 
 // services run as long as the box does. The second is this program again: what talks to the network is not process 1.
 var services = [][]string{
-	{"/user/boxd", "run", "--mount", "/mnt", "--state", "/perm/box", "--web", ":80"},
+	{"/user/boxd", "run", "--mount", "/mnt", "--state", "/perm/box", "--web", ":80", "--board", "rpi"},
 	{"/gokrazy/init", "network"},
 }
 
@@ -28,7 +28,7 @@ func main() {
 	mountSystem()
 	consoles()
 	say("starting")
-	dog := guard()
+	dog := guard(forever)
 	r := newReaper()
 	mountPerm(r)
 	modules()

@@ -18,6 +18,10 @@ const letGo = 5 * time.Minute
 // killed is how long one that was killed may take to be gone: a disk may hold it in the kernel.
 const killed = 10 * time.Second
 
+// unmounts is how long it may take from boxd's end until the machine is off: the other services end at the same time as boxd,
+// and what is left to be written is little.
+const unmounts = 3 * time.Minute
+
 // shutDown waits to be told to end all: SIGTERM is to start anew, SIGUSR1 to halt and SIGUSR2 to switch off, as with gokrazy.
 func shutDown(r *reaper, running []*service) {
 	told := make(chan os.Signal, 1)
@@ -35,17 +39,10 @@ func shutDown(r *reaper, running []*service) {
 	}
 	late, cancel := context.WithTimeout(context.Background(), letGo)
 	defer cancel()
-	for _, s := range running {
-		select {
-		case <-s.over:
-			continue
-		case <-late.Done():
-		}
-		say("%s does not end", s.name)
-		s.signal(unix.SIGKILL)
-		select {
-		case <-s.over: // its files are closed: what they are on can be unmounted
-		case <-time.After(killed):
+	for i, s := range running {
+		s.end(late)
+		if i == 0 { // boxd, which has fed the watchdog until now
+			guard(unmounts)
 		}
 	}
 	unmountAll()
@@ -55,6 +52,21 @@ func shutDown(r *reaper, running []*service) {
 		say("%v", err)
 	}
 	select {} // process 1 must not end
+}
+
+// end waits until the service has ended, or late has, upon which it is killed.
+func (s *service) end(late context.Context) {
+	select {
+	case <-s.over:
+		return
+	case <-late.Done():
+	}
+	say("%s does not end", s.name)
+	s.signal(unix.SIGKILL)
+	select {
+	case <-s.over: // its files are closed: what they are on can be unmounted
+	case <-time.After(killed):
+	}
 }
 
 // unmountAll takes the drives and /perm away, the last one first.

@@ -9,11 +9,14 @@ import (
 // (Linux, drivers/watchdog/bcm2835_wdt.c).
 const tick = 2 * time.Second
 
-// dog is the hardware watchdog from the first moment on until boxd takes it over.
+// forever is long enough for anything.
+const forever = 1<<63 - 1
+
+// dog is the hardware watchdog while boxd does not have it: from the first moment on until it does, and after boxd's end.
 type dog struct{ stop, stopped chan struct{} }
 
-// guard opens the watchdog, which begins to count, and feeds it.
-func guard() dog {
+// guard opens the watchdog, which begins to count, and feeds it for so long at most: what takes longer hangs.
+func guard(most time.Duration) dog {
 	d := dog{make(chan struct{}), make(chan struct{})}
 	f, err := os.OpenFile("/dev/watchdog", os.O_WRONLY, 0)
 	if err != nil {
@@ -26,6 +29,8 @@ func guard() dog {
 		defer f.Close() // without the letter V, it goes on counting (Linux, Documentation/watchdog/watchdog-api.rst)
 		t := time.NewTicker(tick)
 		defer t.Stop()
+		late := time.NewTimer(most)
+		defer late.Stop()
 		for {
 			if _, err := f.Write([]byte{0}); err != nil {
 				say("watchdog: %v", err)
@@ -33,6 +38,9 @@ func guard() dog {
 			}
 			select {
 			case <-t.C:
+			case <-late.C:
+				say("watchdog: after %v it is not fed any more", most)
+				return
 			case <-d.stop:
 				return
 			}

@@ -43,6 +43,7 @@ type Bus struct {
 
 	phones chan usbhost.Phone
 	tried  chan attempt
+	asked  chan struct{} // received by watch: it lives
 	dead   chan struct{} // closed when the Bus has ended
 	err    error         // why; set before dead is closed
 	cancel context.CancelFunc
@@ -62,8 +63,8 @@ func newDeparture() *departure { return &departure{gone: make(chan struct{})} }
 
 func (d *departure) leave() { d.once.Do(func() { close(d.gone) }) }
 
-// Listen opens the ports; what is plugged in already counts as arriving. A nil Witness hears and a nil log logs nothing. Close
-// ends it.
+// Listen opens the ports; what is plugged in already counts as arriving. A nil Witness hears and a nil log logs nothing; what
+// is logged has ports and kinds of devices, never serial numbers. Close ends it.
 func Listen(ctx context.Context, open Driver, w Witness, log *slog.Logger) (*Bus, error) {
 	events, err := uevents()
 	if err != nil {
@@ -82,7 +83,7 @@ func newBus(look func() ([]Device, error), claim func(Device, *departure) (usbho
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Bus{look: look, claim: claim, open: open, witness: w, log: log, phones: make(chan usbhost.Phone), tried: make(chan attempt), dead: make(chan struct{})}
+	return &Bus{look: look, claim: claim, open: open, witness: w, log: log, phones: make(chan usbhost.Phone), tried: make(chan attempt), asked: make(chan struct{}), dead: make(chan struct{})}
 }
 
 // Accept waits for the next phone. One that only charges is handed out too, so that its owner can be told.
@@ -94,6 +95,18 @@ func (b *Bus) Accept(ctx context.Context) (usbhost.Phone, error) {
 		return nil, ctx.Err()
 	case <-b.dead:
 		return nil, b.err
+	}
+}
+
+// Answer returns when the goroutine that everything here depends on has answered. If that hangs, it fails with ctx.
+func (b *Bus) Answer(ctx context.Context) error {
+	select {
+	case b.asked <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-b.dead:
+		return b.err
 	}
 }
 
@@ -154,17 +167,29 @@ func (b *Bus) watch(ctx context.Context, changed <-chan struct{}) {
 			return
 		}
 		timer := time.NewTimer(b.update(ctx, stays, all))
-		select {
-		case <-ctx.Done():
-			timer.Stop()
+		ended := b.pause(ctx, changed, timer.C)
+		timer.Stop()
+		if ended {
 			b.err = os.ErrClosed
 			return
-		case <-changed:
+		}
+	}
+}
+
+// pause returns when there is something to look at, or true when ctx has ended.
+func (b *Bus) pause(ctx context.Context, changed <-chan struct{}, due <-chan time.Time) (ended bool) {
+	for {
+		select {
+		case <-ctx.Done():
+			return true
+		case <-b.asked: // and answered by that
+			continue
 		case a := <-b.tried:
 			b.judge(a)
-		case <-timer.C:
+		case <-changed:
+		case <-due:
 		}
-		timer.Stop()
+		return false
 	}
 }
 
@@ -172,6 +197,7 @@ func (b *Bus) watch(ctx context.Context, changed <-chan struct{}) {
 func (b *Bus) update(ctx context.Context, stays map[string]*stay, all []Device) time.Duration {
 	for key, s := range stays {
 		if !slices.ContainsFunc(all, func(d Device) bool { return d.stay() == key }) {
+			b.log.Info("usb: device gone", "port", s.device.Interface.Port)
 			s.left.leave()
 			delete(stays, key)
 		}
@@ -207,6 +233,8 @@ func (b *Bus) bring(ctx context.Context, s *stay) {
 	switch {
 	case err != nil:
 	case b.offer(ctx, phone, s.left.gone):
+		i := s.device.Interface
+		b.log.Info("usb: phone", "device", fmt.Sprintf("%04x:%04x", i.Vendor, i.Product), "port", i.Port, "use", s.device.Use, "mbit_s", i.Link.Speed)
 		select {
 		case <-phone.Gone():
 		case <-ctx.Done():
@@ -272,5 +300,5 @@ func (b *Bus) judge(a attempt) {
 	if b.witness != nil {
 		b.witness.Refused(a.err)
 	}
-	b.log.Warn("usb: phone cannot be opened", "name", s.device.Name(), "again_in", again, "err", a.err)
+	b.log.Warn("usb: phone cannot be opened", "port", s.device.Interface.Port, "again_in", again, "err", a.err)
 }

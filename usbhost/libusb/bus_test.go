@@ -219,6 +219,23 @@ func TestABusyPhoneIsTriedAgain(t *testing.T) {
 	})
 }
 
+func TestTheLogHasPortsAndNoSerialNumbers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log strings.Builder
+		d := newDesk(t, nil, slog.New(slog.NewTextHandler(&log, nil)))
+		d.set(at("1-1.2", 2, "SECRET", Files))
+		d.accept(time.Second)
+		d.set()
+		if err := d.bus.Close(); err != nil {
+			t.Error(err)
+		}
+		said := log.String()
+		if !strings.Contains(said, `"usb: phone" device=18d1:4ee1 port=1-1.2 use=`) || !strings.Contains(said, `"usb: device gone" port=1-1.2`) || strings.Contains(said, "SECRET") {
+			t.Errorf("log: %s", said)
+		}
+	})
+}
+
 func TestAPhoneThatOnlyChargesIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDesk(t, nil, nil)
@@ -300,6 +317,38 @@ func TestADeadBusSaysWhy(t *testing.T) {
 		}
 		if err := d.bus.Close(); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// The watchdog depends on it: a Bus answers while its goroutine lives, without looking at devices for that, and not while it hangs.
+func TestAnswerTellsWhetherItLives(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t, nil, nil)
+		looks, hold := 0, make(chan struct{})
+		d.bus.look = func() ([]Device, error) { looks++; <-hold; return nil, nil }
+		ask := func() error {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			return d.bus.Answer(ctx)
+		}
+		if err := ask(); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("while it hangs it answers %v", err)
+		}
+		close(hold)
+		for range 10 {
+			if err := ask(); err != nil {
+				t.Error(err)
+			}
+		}
+		if synctest.Wait(); looks != 1 {
+			t.Errorf("it looked at devices %d times", looks)
+		}
+		if err := d.bus.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := ask(); err == nil {
+			t.Error("a closed bus answers")
 		}
 	})
 }

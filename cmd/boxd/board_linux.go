@@ -1,0 +1,31 @@
+//go:build !rescue
+
+package main
+
+import (
+	"errors"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"phonebackupbox/hal"
+	"phonebackupbox/hal/rpi"
+)
+
+// openWatchdog opens the board's watchdog; it is nil where there is none.
+func openWatchdog() (hal.Watchdog, error) {
+	w, err := rpi.OpenWatchdog("/dev/watchdog")
+	if errors.Is(err, rpi.ErrNoWatchdog) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return w, nil
+}
+
+// ofInit reports whether process 1 started this process, and starts it again when it ends.
+func ofInit() bool { return os.Getppid() == 1 }
+
+// switchOff asks process 1 to switch the machine off (image/init).
+func switchOff() error { return unix.Kill(1, unix.SIGUSR2) }

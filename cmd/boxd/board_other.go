@@ -1,0 +1,16 @@
+//go:build !rescue && !linux
+
+package main
+
+import (
+	"errors"
+
+	"phonebackupbox/hal"
+)
+
+// Other systems run no board.
+func openWatchdog() (hal.Watchdog, error) { return nil, nil }
+
+func ofInit() bool { return false }
+
+func switchOff() error { return errors.ErrUnsupported }
