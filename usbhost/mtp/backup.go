@@ -84,17 +84,17 @@ func (p *Phone) backup(ctx context.Context, into usbhost.Tree, tally *usbhost.Ta
 // listing lists the phone and tells the tally what it could not list.
 func (p *Phone) listing(ctx context.Context, tally *usbhost.Tally) ([]dir, []storageInfo, error) {
 	before := p.s.link.moved
-	storages, err := p.s.storages(ctx)
-	if err != nil {
-		return nil, nil, err
+	x := newIndex(p.told.take(), p.local)
+	x.doubt = len(x.storages) > 0
+	if !x.doubt {
+		if err := p.s.lookAtStorages(ctx, x); err != nil {
+			return nil, nil, err
+		}
 	}
-	if len(storages) == 0 {
-		return nil, nil, usbhost.ErrLocked
-	}
-	if err := p.learnZone(ctx, storages); err != nil {
+	if err := p.learnZone(ctx, x.storages); err != nil {
 		return nil, nil, fmt.Errorf("time zone: %w", err)
 	}
-	x := newIndex(storages, p.local)
+	x.local = p.local
 	if err := p.listWatched(ctx, x); err != nil {
 		return nil, nil, fmt.Errorf("list: %w", err)
 	}
@@ -108,7 +108,7 @@ func (p *Phone) listing(ctx context.Context, tally *usbhost.Tally) ([]dir, []sto
 			tally.Remark(d.path, "folder cannot be listed to its end: "+d.why, true)
 		}
 	}
-	return dirs, storages, nil
+	return dirs, x.storages, nil
 }
 
 // stillThere makes sure that no storage went away since it was listed: then what is missing was not removed.

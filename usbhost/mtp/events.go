@@ -72,6 +72,7 @@ func (p *Phone) readEvents() {
 		p.changes.note(e)
 		switch e.code {
 		case eventStoreAdded, eventStoreRemoved, eventDeviceInfoChanged, eventStorageInfoChanged:
+			p.told.take()
 			p.s.log.Info("mtp: the phone tells of a change", "event", fmt.Sprintf("%#04x", e.code), "param", e.params[0])
 			select {
 			case p.woken <- struct{}{}:

@@ -60,6 +60,7 @@ func nanos(t time.Time) int64 {
 // An index is a phone's listing.
 type index struct {
 	storages []storageInfo
+	doubt    bool // storages are what the phone said a moment ago, and may have come or gone since
 	objects  []object
 	at       map[uint32]int32 // handle → objects
 	local    *time.Location

@@ -34,6 +34,11 @@ func (s *session) list(ctx context.Context, x *index) error {
 		s.log.Info("mtp: the phone cannot be listed at once", "err", err)
 		x.reset()
 	}
+	if x.doubt {
+		if err := s.lookAtStorages(ctx, x); err != nil {
+			return err
+		}
+	}
 	w := walk{s: s, x: x, bulk: s.info.supports(opGetObjectPropList), seen: map[uint32]bool{}}
 	return w.run(ctx)
 }
@@ -52,6 +57,11 @@ func (s *session) listAll(ctx context.Context, x *index) error {
 		}
 		if err != nil {
 			return fmt.Errorf("property %#04x of all objects: %w", prop, err)
+		}
+	}
+	if x.doubt && x.doubtful() {
+		if err := s.lookAtStorages(ctx, x); err != nil {
+			return err
 		}
 	}
 	if len(x.objects) == 0 {

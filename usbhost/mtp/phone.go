@@ -51,6 +51,7 @@ type Phone struct {
 	gone    chan struct{}
 	woken   chan struct{} // capacity 1: see Woken
 	changes changes
+	told    told
 	busy    chan struct{} // capacity 1: full during an operation; Close waits for it
 }
 
@@ -131,6 +132,7 @@ func (p *Phone) Info(ctx context.Context) (usbhost.Info, error) {
 	if info.Locked = len(all) == 0; info.Locked {
 		return info, nil
 	}
+	p.told.put(all)
 	info.Free, info.Total = 0, 0
 	for _, s := range all {
 		info.Free = addSize(info.Free, s.free)

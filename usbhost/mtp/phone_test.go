@@ -292,22 +292,75 @@ func TestBackupHoldsEverySizeNameAndTimeWhateverThePhoneIs(t *testing.T) {
 	}
 }
 
-func TestTenThousandObjectsTakeTenTransactions(t *testing.T) {
+// TestTenThousandObjectsTakeNineTransactions from OpenSession on, Info included, which knows the storages already.
+func TestTenThousandObjectsTakeNineTransactions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := plug(t, vmtp.Config{}, func(s *vphone.Storage) {
 			for i := range 10_000 {
 				put(t, s, fmt.Sprintf("DCIM/%d/IMG_%05d.jpg", i/500, i), june, vphone.Text(""))
 			}
 		})
+		if info, err := r.driver.Info(t.Context()); err != nil || info.Locked {
+			t.Fatal(info, err)
+		}
 		tree := vphone.NewTree()
 		report := r.backup(t, tree)
 		if report.Stored != 10_000 || !report.Complete() {
 			t.Errorf("report %d stored, %v", report.Stored, report.Problems)
 		}
-		if n := r.Stats().Transactions; n > 10 {
-			t.Errorf("%d transactions: %v", n, r.Stats().Operations)
+		ops := r.Stats().Operations
+		if n := r.Stats().Transactions; n != 9+ops[vmtp.OpGetDeviceInfo] {
+			t.Errorf("%d transactions: %v", n, ops)
 		}
 	})
+}
+
+// TestStoragesThatComeAndGoBetweenInfoAndBackup, on phones that tell of it and on those that do not.
+func TestStoragesThatComeAndGoBetweenInfoAndBackup(t *testing.T) {
+	for name, q := range map[string]vmtp.Quirks{"told": {}, "not told": {NoEvents: true}, "not told, folder by folder": {NoEvents: true, PerFolderOnly: true}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				card := storage("SD card")
+				put(t, card, "on card", june, vphone.Text("card"))
+				inside := storage("Internal shared storage")
+				put(t, inside, "inside", june, vphone.Text("inside"))
+				r := plug(t, vmtp.Config{Storages: []*vphone.Storage{inside, card}, Quirks: q}, nil)
+				tree := vphone.NewTree()
+				backup := func(change func()) usbhost.Report {
+					t.Helper()
+					if _, err := r.driver.Info(t.Context()); err != nil {
+						t.Fatal(err)
+					}
+					change()
+					return r.backup(t, tree)
+				}
+				if report := backup(func() { r.Eject(card) }); report.Stored != 1 || !report.Complete() {
+					t.Errorf("a card was taken out: %+v", report)
+				}
+				if report := backup(func() { r.Insert(card) }); report.Stored != 1 || !report.Complete() || tree.Nodes["SD card/on card"] == nil {
+					t.Errorf("a card was put in: %+v, %q", report, tree.Files())
+				}
+				if report := backup(func() { r.Eject(card) }); report.Removed != 1 || report.Kept != 1 || !report.Complete() {
+					t.Errorf("a card that was backed up was taken out: %+v", report)
+				}
+				if _, err := r.driver.Info(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				r.Revoke()
+				if _, err := r.driver.Backup(t.Context(), tree, nil); !errors.Is(err, usbhost.ErrLocked) {
+					t.Errorf("no storage is left: %v", err)
+				}
+				if tree.Nodes[top+"inside"] == nil {
+					t.Error("what a locked phone does not show was removed")
+				}
+				r.Unlock()
+				r.Eject(card)
+				if report := r.backup(t, tree); report.Kept != 1 || !report.Complete() {
+					t.Errorf("unlocked: %+v", report)
+				}
+			})
+		})
+	}
 }
 
 func TestSmallFilesTakeOneTransactionEach(t *testing.T) {

@@ -43,6 +43,7 @@ type Quirks struct {
 	Strict             bool          // wants a session for every operation and transaction IDs that count up (PTP, section 9.3)
 	SameHandles        bool          // numbers its objects from 1 after each plugging in, as AOSP does; see handleStride
 	InfoNeedsSession   bool          // answers GetDeviceInfo only in a session, as umtp-responder does
+	NoEvents           bool          // tells of no change
 	IgnoredOpens       int           // OpenSession requests left unanswered after each plugging in
 	FirstByte          time.Duration // before every data phase
 }
@@ -190,6 +191,21 @@ func (p *Phone) Unlock() { p.allow(true) }
 
 // Revoke is the owner switching to "charge only" and back without the cable being pulled: storages go, with an event each.
 func (p *Phone) Revoke() { p.allow(false) }
+
+// Eject takes a storage out of the plugged-in phone, and Insert puts it in (again), with an event.
+func (p *Phone) Eject(card *vphone.Storage) { p.insert(card, false) }
+
+// Insert is the opposite of Eject.
+func (p *Phone) Insert(card *vphone.Storage) { p.insert(card, true) }
+
+func (p *Phone) insert(card *vphone.Storage, in bool) {
+	p.mu.Lock()
+	s := p.server
+	p.mu.Unlock()
+	if s != nil {
+		s.show(card, in)
+	}
+}
 
 func (p *Phone) allow(on bool) {
 	p.mu.Lock()

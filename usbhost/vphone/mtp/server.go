@@ -141,7 +141,7 @@ func (s *server) event(code uint16, param uint32) {
 	port := s.port
 	open := s.session && port != nil
 	s.mu.Unlock()
-	if !open {
+	if !open || s.phone.cfg.Quirks.NoEvents {
 		return
 	}
 	d := newDataset(4)
