@@ -222,6 +222,24 @@ func TestDriveDiesWhileWriting(t *testing.T) {
 	}
 }
 
+// A Sync loses a blob and then fails before it could say so: the next one that ends says it.
+func TestLostIsToldByTheNextSync(t *testing.T) {
+	r := newRig(t, 9, 2, 0)
+	mustPut(t, r.a, packName(50), pack(500_000, 50)) // a half on each drive
+	r.drives[0].ErrorOn(vdrive.OpSync, 1, errors.New("no"))
+	r.drives[1].ErrorOn(vdrive.OpPut, 1, errors.New("no")) // the ledger's segment
+	if err := r.a.Sync(t.Context()); err == nil {
+		t.Fatal("no drive took the segment")
+	}
+	array.Revive(r.a)
+	if err := r.a.Sync(t.Context()); !errors.Is(err, storage.ErrUnavailable) || !strings.Contains(fmt.Sprint(err), packName(50)) {
+		t.Errorf("the blob is lost and nobody was told: %v", err)
+	}
+	if err := r.a.Sync(t.Context()); err != nil {
+		t.Errorf("told twice: %v", err)
+	}
+}
+
 func TestAllFull(t *testing.T) {
 	r := newRig(t, 9, 3, 1)
 	fill(t, r.a, 0)

@@ -8,6 +8,7 @@ type pendingRecord struct {
 
 	facts   []pendingFact // that count together
 	dropped bool          // deleted or replaced again before it was committed
+	lost    bool          // dropped because its drives failed; a Sync has to tell
 	old     []entry       // committed facts that it takes the place of
 
 	id      string // of a drive

@@ -169,6 +169,9 @@ func (a *Array) degrade(b batch, safe []*member, forget bool) (lost []string) {
 		ok[a.led.drive(m.ID)] = true
 	}
 	for _, r := range b.records {
+		if r.lost {
+			lost = append(lost, r.name) // by a Sync that failed before it could say so
+		}
 		if r.kind != factRecord || r.dropped {
 			continue
 		}
@@ -187,7 +190,7 @@ func (a *Array) degrade(b batch, safe []*member, forget bool) (lost []string) {
 			continue
 		}
 		a.led.idx.set(r.name, r.old...)
-		r.dropped = true
+		r.dropped, r.lost = true, true
 	}
 	return lost
 }
