@@ -52,16 +52,16 @@ type App struct {
 // read; what was found elsewhere is told all the same.
 func Look(fsys fs.FS, now time.Time) ([]App, error) {
 	l := look{fsys: fsys, latest: now.Add(24 * time.Hour)}
-	roots := l.roots()
+	there, cameras := l.places()
 	var found []App
 	for i := range table {
-		if a, ok := l.app(&table[i], roots); ok {
+		if a, ok := l.app(&table[i], there[i]); ok {
 			found = append(found, a)
 		}
 	}
 	if slices.ContainsFunc(found, func(a App) bool { return !a.Backup.IsZero() }) {
-		for _, root := range roots { // how long the phone has been used since
-			l.walk(path.Join(root, "DCIM"), func(string, fs.FileInfo) {})
+		for _, dir := range cameras { // how long the phone has been used since
+			l.walk(dir, func(string, fs.FileInfo) {})
 		}
 	}
 	for i := range found {
@@ -92,40 +92,60 @@ func (l *look) roots() []string {
 	return roots
 }
 
+// place is a folder of an app that is there: in a storage, one of its kind's places.
+type place struct{ dir, name string }
+
+// places finds the folders of all apps of the table, and of photos. It looks into one root after the other, since there may be
+// a thousand of them, each a tree that has to be read and decrypted.
+func (l *look) places() (there [][]place, cameras []string) {
+	isDir := func(dir string) bool {
+		info, err := fs.Stat(l.fsys, dir)
+		return err == nil && info.IsDir() // a place that is not there is the rule
+	}
+	there = make([][]place, len(table))
+	for _, root := range l.roots() {
+		for i := range table {
+			for _, name := range table[i].places {
+				if dir := path.Join(root, name); isDir(dir) {
+					there[i] = append(there[i], place{dir, name})
+				}
+			}
+		}
+		if dir := path.Join(root, "DCIM"); isDir(dir) {
+			cameras = append(cameras, dir)
+		}
+	}
+	return there, cameras
+}
+
 func (l *look) list(dir string) []fs.DirEntry {
 	entries, err := fs.ReadDir(l.fsys, dir)
 	l.err = cmp.Or(l.err, err)
 	return entries
 }
 
-// app gathers what there is of one app.
-func (l *look) app(k *kind, roots []string) (App, bool) {
+// app gathers what there is of one app in its places.
+func (l *look) app(k *kind, there []place) (App, bool) {
 	a := App{Name: k.name, kind: k, State: NoBackups}
 	var c copies
-	for _, root := range roots {
-		for _, place := range k.places {
-			dir := path.Join(root, place)
-			if info, err := fs.Stat(l.fsys, dir); err != nil || !info.IsDir() {
-				continue // a place that is not there is the rule
+	for _, p := range there {
+		if slices.ContainsFunc(a.Folders, func(f string) bool { return p.dir == f || strings.HasPrefix(p.dir, f+"/") }) {
+			continue
+		}
+		files := 0
+		l.walk(p.dir, func(name string, info fs.FileInfo) {
+			files++
+			if k.backup != nil && k.backup(&c, name, info) {
+				a.Size += info.Size()
+				return
 			}
-			if slices.ContainsFunc(a.Folders, func(f string) bool { return dir == f || strings.HasPrefix(dir, f+"/") }) {
-				continue
-			}
-			files := 0
-			l.walk(dir, func(name string, info fs.FileInfo) {
-				files++
-				if k.backup != nil && k.backup(&c, name, info) {
-					a.Size += info.Size()
-					return
-				}
-				a.Media += info.Size()
-				a.Files++
-			})
-			// Android removes Android/media/PACKAGE with the app, so that folder says by itself that the app is there. An
-			// empty folder elsewhere may be left over from years ago.
-			if files > 0 || k.backup != nil && strings.HasPrefix(place, "Android/media/") {
-				a.Folders = append(a.Folders, dir)
-			}
+			a.Media += info.Size()
+			a.Files++
+		})
+		// Android removes Android/media/PACKAGE with the app, so that folder says by itself that the app is there. An
+		// empty folder elsewhere may be left over from years ago.
+		if files > 0 || k.backup != nil && strings.HasPrefix(p.name, "Android/media/") {
+			a.Folders = append(a.Folders, p.dir)
 		}
 	}
 	if len(a.Folders) == 0 {
@@ -140,9 +160,6 @@ func (l *look) app(k *kind, roots []string) (App, bool) {
 
 // walk calls f for every regular file in dir and below.
 func (l *look) walk(dir string, f func(name string, info fs.FileInfo)) {
-	if info, err := fs.Stat(l.fsys, dir); err != nil || !info.IsDir() {
-		return
-	}
 	for _, e := range l.list(dir) {
 		name := dir + "/" + e.Name() // path.Join would clean odd names away
 		if e.IsDir() {

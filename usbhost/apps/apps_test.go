@@ -176,3 +176,33 @@ func (u unreadable) ReadDir(name string) ([]fs.DirEntry, error) {
 	}
 	return u.MapFS.ReadDir(name)
 }
+
+// Of a thousand folders at the top each is read, decrypted and forgotten again: so it is looked into at one go.
+func TestTheTopFoldersAreLookedIntoOneAfterTheOther(t *testing.T) {
+	var files []string
+	for i := range 50 {
+		files = append(files, fmt.Sprintf("folder-%02d/a|1|0s", i))
+	}
+	turns := &turnsFS{MapFS: phone(files...)}
+	if _, err := Look(turns, tonight); err != nil {
+		t.Fatal(err)
+	}
+	if turns.n > 52 { // the root's own places come first
+		t.Errorf("it went to and fro between 50 folders %d times", turns.n)
+	}
+}
+
+// turnsFS counts how often somebody asks for something in another top folder than before.
+type turnsFS struct {
+	fstest.MapFS
+	last string
+	n    int
+}
+
+func (f *turnsFS) Stat(name string) (fs.FileInfo, error) {
+	if top, _, _ := strings.Cut(name, "/"); top != f.last && strings.HasPrefix(name, "folder-") {
+		f.last = top
+		f.n++
+	}
+	return f.MapFS.Stat(name)
+}
