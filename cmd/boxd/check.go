@@ -23,48 +23,6 @@ func ignoreKey(flags *pflag.FlagSet) {
 	flags.String("words-file", "", "not needed here")
 }
 
-type verifyResult struct {
-	Scrub array.ScrubReport  `json:"scrub"`
-	Vault vault.VerifyReport `json:"vault"`
-}
-
-func vaultVerifyCommand(flags *pflag.FlagSet) action {
-	var f vaultFlags
-	f.register(flags)
-	return f.on(reading, noArgs, func(ctx context.Context, c *call, r *rack, _ []string) (err error) {
-		var res verifyResult
-		if res.Scrub, err = r.scrub(ctx, c); err != nil {
-			return err
-		}
-		progress := newBar(c.err, "verify")
-		res.Vault, err = r.vault.Verify(ctx, func(done, total int64) { progress.show(done, total, done, "") })
-		progress.clear()
-		if err != nil {
-			return err
-		}
-		if err := c.print(res, func(w io.Writer) { scrubText(w, res.Scrub); verifyText(w, res.Vault) }); err != nil {
-			return err
-		}
-		if !res.Vault.OK() {
-			return lostError{"some of what the snapshots name cannot be read back"}
-		}
-		return r.scrubVerdict(ctx, res.Scrub)
-	})
-}
-
-func verifyText(w io.Writer, r vault.VerifyReport) {
-	fmt.Fprintf(w, "decrypted %s in %s: %s, %s\n", size(r.Bytes), plural(r.Packs, "pack", "packs"), plural(r.Blobs, "chunk", "chunks"), plural(r.Snapshots, "snapshot", "snapshots"))
-	for _, d := range r.Damaged {
-		fmt.Fprintf(w, "  ! %s: %s\n", d.Name, printable(d.Err.Error()))
-	}
-	for _, h := range r.Hit {
-		fmt.Fprintf(w, "  ! snapshot %s: %s cannot be restored whole\n", short(h.Snapshot), printable(h.Path))
-	}
-	if r.MoreHit > 0 {
-		fmt.Fprintf(w, "  ! and %s more\n", plural(r.MoreHit, "file", "files"))
-	}
-}
-
 func vaultRepairCommand(flags *pflag.FlagSet) action {
 	dirs := flags.StringArray("drive", nil, "a drive's `folder`; once for each drive")
 	ignoreKey(flags)

@@ -188,7 +188,7 @@ func FuzzStateFiles(f *testing.F) {
 			again(t, list, func(q []byte) ([]wordsOut, error) { return parseWordsOut(vault.State{wordsOutName: q}) })
 		}
 		dir := t.TempDir()
-		for _, name := range []string{enrolledName, scrubName, homeName, hintName} {
+		for _, name := range []string{enrolledName, scrubName, verifyName, homeName, hintName} {
 			if err := os.WriteFile(filepath.Join(dir, name), p, 0o600); err != nil {
 				t.Fatal(err)
 			}
@@ -202,12 +202,20 @@ func FuzzStateFiles(f *testing.F) {
 				return enrolled.Enrolled(t.Context())
 			})
 		}
-		if places, err := readScrub(dir); err == nil {
+		if places, err := readPlaces[scrubPlace](dir, scrubName); err == nil {
 			again(t, places, func(q []byte) (map[string]scrubPlace, error) {
 				if err := os.WriteFile(filepath.Join(dir, scrubName), q, 0o600); err != nil {
 					return nil, err
 				}
-				return readScrub(dir)
+				return readPlaces[scrubPlace](dir, scrubName)
+			})
+		}
+		if places, err := readPlaces[verifyPlace](dir, verifyName); err == nil {
+			again(t, places, func(q []byte) (map[string]verifyPlace, error) {
+				if err := os.WriteFile(filepath.Join(dir, verifyName), q, 0o600); err != nil {
+					return nil, err
+				}
+				return readPlaces[verifyPlace](dir, verifyName)
 			})
 		}
 		if home, err := readHome(dir); err == nil && (len(home) > 100 || home != strings.TrimSpace(home)) {

@@ -56,9 +56,9 @@ const (
 	// scrubName, in a state folder, is how far scrubs by command came that were cut short.
 	scrubName = "scrub.json"
 	maxScrub  = 16 << 20 // bytes: a thousand damaged files on each of 60 drives
-	// scrubKept is how long a scrub that was cut short may be gone on with.
+	// scrubKept is how long a scrub or a verification that was cut short may be gone on with.
 	scrubKept = 30 * 24 * time.Hour
-	// saveEvery is how much of a scrub a power cut may cost.
+	// saveEvery is how much of a scrub or a verification a power cut may cost.
 	saveEvery = 10 * time.Second
 )
 
@@ -70,7 +70,7 @@ type scrubPlace struct {
 
 // scrubOn scrubs every drive. With a state folder it goes on where the last one was cut short.
 func (r *rack) scrubOn(ctx context.Context, c *call) (scrubResult, error) {
-	places, err := readScrub(c.state)
+	places, err := readPlaces[scrubPlace](c.state, scrubName)
 	if err != nil {
 		return scrubResult{}, err
 	}
@@ -78,12 +78,32 @@ func (r *rack) scrubOn(ctx context.Context, c *call) (scrubResult, error) {
 	passes := map[string]array.Pass{}
 	for _, d := range r.drives {
 		p, ok := places[d.ID()]
-		if age := time.Since(p.At); !ok || age > scrubKept || age < -scrubKept {
+		if !ok || tooOld(p.At) {
 			continue
 		}
 		passes[d.ID()] = p.Pass
 		res.WentOn = append(res.WentOn, wentOn{d.ID(), label(d, r.drives), p.At, int(p.Fraction() * 100)})
 	}
+	res.ScrubReport, err = r.scrubFrom(ctx, c, passes, func(over bool) error {
+		for id, p := range passes {
+			places[id] = scrubPlace{p, time.Now()}
+		}
+		if over {
+			maps.DeleteFunc(places, func(id string, _ scrubPlace) bool { return passes[id].Done })
+		}
+		return writePlaces(c.state, scrubName, places)
+	})
+	return res, err
+}
+
+// tooOld reports whether what was cut short then has to begin anew.
+func tooOld(at time.Time) bool {
+	age := time.Since(at)
+	return age > scrubKept || age < -scrubKept
+}
+
+// scrubFrom goes on with passes, which it keeps up to date. save is called after each part; over: it was the last.
+func (r *rack) scrubFrom(ctx context.Context, c *call, passes map[string]array.Pass, save func(over bool) error) (array.ScrubReport, error) {
 	progress := newBar(c.err, "scrub")
 	defer progress.clear()
 	left := []string{} // drives to read on; all of them at first
@@ -92,59 +112,54 @@ func (r *rack) scrubOn(ctx context.Context, c *call) (scrubResult, error) {
 		left = left[:0]
 		for id, p := range report.Passes {
 			passes[id] = p
-			places[id] = scrubPlace{p, time.Now()}
 			if !p.Done && p.Found.Err == "" { // a drive that is gone is not asked again
 				left = append(left, id)
 			}
 		}
-		if err == nil && len(left) == 0 {
-			maps.DeleteFunc(places, func(id string, _ scrubPlace) bool { return passes[id].Done })
-		}
-		if serr := writeScrub(c.state, places); serr != nil {
-			return res, errors.Join(err, serr)
+		if serr := save(err == nil && len(left) == 0); serr != nil {
+			return array.ScrubReport{}, errors.Join(err, serr)
 		}
 		if err != nil {
-			return res, scrubStopped(err, c.state)
+			return array.ScrubReport{}, stopped(err, c.state)
 		}
 	}
-	res.ScrubReport = array.ReportOf(passes)
-	return res, nil
+	return array.ReportOf(passes), nil
 }
 
-// scrubStopped says how a scrub that was interrupted goes on.
-func scrubStopped(err error, state string) error {
-	hint := "the next scrub begins anew; with --state DIR it would go on from there"
+// stopped says how what was interrupted goes on.
+func stopped(err error, state string) error {
+	hint := "the next one begins anew; with --state DIR it would go on from there"
 	if state != "" {
 		hint = "the same command goes on from there"
 	}
 	return hintError{err, "interrupted", hint}
 }
 
-// readScrub reads how far scrubs came. A file that is damaged counts for nothing: it only costs reading again.
-func readScrub(state string) (map[string]scrubPlace, error) {
-	places := map[string]scrubPlace{}
+// readPlaces reads how far scrubs or verifications came. A file that is damaged counts for nothing: it only costs reading again.
+func readPlaces[T any](state, name string) (map[string]T, error) {
+	places := map[string]T{}
 	if state == "" {
 		return places, nil
 	}
-	p, err := readSmall(filepath.Join(state, scrubName), maxScrub)
+	p, err := readSmall(filepath.Join(state, name), maxScrub)
 	if errors.Is(err, fs.ErrNotExist) {
 		return places, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("state folder %s: %w", state, reason(err))
 	}
-	if json.Unmarshal(p, &places) != nil {
-		clear(places)
+	if json.Unmarshal(p, &places) != nil || places == nil {
+		places = map[string]T{}
 	}
 	return places, nil
 }
 
-func writeScrub(state string, places map[string]scrubPlace) error {
+func writePlaces[T any](state, name string, places map[string]T) error {
 	if state == "" {
 		return nil
 	}
 	if len(places) == 0 {
-		if err := os.Remove(filepath.Join(state, scrubName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := os.Remove(filepath.Join(state, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("state folder %s: %w", state, reason(err))
 		}
 		return nil
@@ -156,7 +171,7 @@ func writeScrub(state string, places map[string]scrubPlace) error {
 	if err := os.MkdirAll(state, 0o700); err != nil {
 		return fmt.Errorf("state folder %s: %w", state, reason(err))
 	}
-	if err := putStateFile(state, scrubName, p); err != nil {
+	if err := putStateFile(state, name, p); err != nil {
 		return fmt.Errorf("state folder %s: %w", state, err)
 	}
 	return nil

@@ -3,18 +3,12 @@ package vault
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
 	"path"
-	"runtime"
 	"slices"
 	"sync"
-
-	"golang.org/x/sync/errgroup"
-
-	"phonebackupbox/storage"
 )
 
 // VerifyReport is what reading everything found.
@@ -49,108 +43,44 @@ const maxHits = 1000
 // verifier collects what Verify finds.
 type verifier struct {
 	v     *Vault
-	watch func(done, total int64)
+	o     VerifyOptions
 	total int64
+	order []uint32 // the packs, by name
 
 	mu     sync.Mutex
 	report VerifyReport
-	bad    [2]map[hash]bool // blobs with a place that is damaged, by type
-	good   [2]map[hash]bool // of those with several places, the ones that have a good one
+	bad    map[badPlace]bool
+	pass   VerifyPass
+	at     int              // packs in order that were read, all of them
+	ahead  map[int]packRead // read, though one before them was not
+	full   bool             // more is bad than the pass can say, so it stays where it is
+}
+
+// badPlace is a place where a blob is damaged; it may be whole in another.
+type badPlace struct {
+	pack uint32
+	typ  blobType
+	id   hash
 }
 
 // Verify reads and decrypts every blob in every pack, checks it against its hash, and walks the trees of all snapshots. The
 // error is for what kept it from looking; what it found is in the report. watch, which may be nil, is told the bytes read so
 // far and in all, from several goroutines but not at once.
 func (v *Vault) Verify(ctx context.Context, watch func(done, total int64)) (VerifyReport, error) {
-	r := newVerifier(v, watch)
-	if err := r.indexes(ctx); err != nil {
-		return r.report, fmt.Errorf("vault: verify: %w", err)
-	}
-	if err := r.packs(ctx); err != nil {
-		return r.report, fmt.Errorf("vault: verify: %w", err)
-	}
-	if err := r.snapshots(ctx); err != nil {
-		return r.report, fmt.Errorf("vault: verify: %w", err)
+	return v.VerifyFrom(ctx, VerifyOptions{Watch: watch})
+}
+
+// VerifyFrom is Verify that goes on where an earlier one was cut short. Index files and trees are always read anew, since that
+// is quick, and so is every pack in which the earlier one found damage: that may have been mended.
+func (v *Vault) VerifyFrom(ctx context.Context, o VerifyOptions) (VerifyReport, error) {
+	r := &verifier{v: v, o: o, bad: map[badPlace]bool{}, ahead: map[int]packRead{}}
+	for _, step := range []func(context.Context) error{r.indexes, r.packs, r.snapshots} {
+		if err := step(ctx); err != nil {
+			return r.report, fmt.Errorf("vault: verify: %w", err)
+		}
 	}
 	slices.SortFunc(r.report.Damaged, func(a, b Damage) int { return cmp.Compare(a.Name, b.Name) })
 	return r.report, nil
-}
-
-// Verify reads back, after Commit, every pack that this Tree stored: what lies in the store is what was put there. A store
-// that is a storage.Rereader does so itself, parity and all; of others, the pack's SHA-256 must be the one taken when it was
-// sealed. Vault.Verify goes further and decrypts. The error names the first pack that is not what it was.
-func (t *Tree) Verify(ctx context.Context, watch func(done, total int64)) error {
-	return t.v.readBackFrom(ctx, t.w, t.first, watch)
-}
-
-// readBackFrom reads back the packs that were stored since first was the number of the next. It reads into memory that w
-// wrote them from.
-func (v *Vault) readBackFrom(ctx context.Context, w *writer, first uint32, watch func(done, total int64)) error {
-	var packs []pack
-	var total, done int64
-	for num := first; num < v.index.packCount(); num++ {
-		if p := v.index.pack(num); p.state == packStored {
-			packs = append(packs, p)
-			total += p.size
-		}
-	}
-	var mu sync.Mutex // guards done, and makes calls of watch not overlap
-	g, gctx := errgroup.WithContext(ctx)
-	n := min(runtime.GOMAXPROCS(0), 4)
-	g.SetLimit(n)
-	room, giveBack := w.lent()
-	defer giveBack()
-	if cap(room) < n*readRun {
-		room = make([]byte, n*readRun)
-	}
-	free := make(chan []byte, n) // buffers, one for each reader
-	for i := range n {
-		free <- room[i*readRun : (i+1)*readRun : (i+1)*readRun]
-	}
-	for _, p := range packs {
-		g.Go(func() error {
-			buf := <-free
-			defer func() { free <- buf }()
-			if err := v.readBack(gctx, p, buf); err != nil {
-				return fmt.Errorf("vault: read back: %s: %w", packName(p.id), err)
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			done += p.size
-			if watch != nil {
-				watch(done, total)
-			}
-			return nil
-		})
-	}
-	return g.Wait()
-}
-
-// readBack checks that a pack is the one that was put, through a buffer of at least one byte.
-func (v *Vault) readBack(ctx context.Context, p pack, buf []byte) error {
-	if s, ok := v.s.(storage.Rereader); ok {
-		return s.Reread(ctx, packName(p.id), buf)
-	}
-	h := sha256.New()
-	for off := int64(0); off < p.size; off += int64(len(buf)) {
-		buf = buf[:min(int64(len(buf)), p.size-off)]
-		if _, err := v.s.Get(ctx, packName(p.id), off, buf); err != nil {
-			return damagedIfShort(err)
-		}
-		h.Write(buf)
-	}
-	if hash(h.Sum(nil)) != p.id {
-		return ErrDamaged
-	}
-	return nil
-}
-
-func newVerifier(v *Vault, watch func(done, total int64)) *verifier {
-	r := &verifier{v: v, watch: watch}
-	for t := range r.bad {
-		r.bad[t], r.good[t] = map[hash]bool{}, map[hash]bool{}
-	}
-	return r
 }
 
 // indexes reads every index file: Open may have known from its cache what they say.
@@ -173,44 +103,21 @@ func (r *verifier) indexes(ctx context.Context) error {
 	return nil
 }
 
-// packs checks every stored pack.
-func (r *verifier) packs(ctx context.Context) error {
-	v := r.v
-	n := v.index.packCount()
-	for num := range n {
-		for _, b := range v.index.blobs(num) {
-			r.total += int64(b.length)
-		}
-	}
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(min(runtime.GOMAXPROCS(0), 4))
-	for num := range n {
-		if p := v.index.pack(num); p.state == packStored {
-			g.Go(func() error {
-				blobs := v.index.blobs(num)
-				if len(blobs) == 0 {
-					return nil
-				}
-				return r.pack(gctx, p, blobs)
-			})
-		}
-	}
-	return g.Wait()
-}
-
 // readRun is how many bytes of a pack are read at once; a blob that is larger is read alone.
 const readRun = 4 << 20
 
 // pack checks one pack: the header and every blob.
-func (r *verifier) pack(ctx context.Context, p pack, blobs []packedBlob) error {
+func (r *verifier) pack(ctx context.Context, num uint32) (res packRead, err error) {
+	p, blobs := r.v.index.pack(num), r.v.index.blobs(num)
 	name := packName(p.id)
 	r.mu.Lock()
 	r.report.Packs++
 	r.mu.Unlock()
 	if err := r.header(ctx, p, blobs); err != nil {
 		if ctx.Err() != nil {
-			return ctx.Err()
+			return res, ctx.Err()
 		}
+		res.bad = true
 		r.damage(name, err)
 	}
 	var buf []byte
@@ -222,15 +129,18 @@ func (r *verifier) pack(ctx context.Context, p pack, blobs []packedBlob) error {
 		}
 		buf = slices.Grow(buf[:0], int(end-start))[:end-start]
 		_, err := r.v.s.Get(ctx, name, start, buf)
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
 		for _, b := range blobs[:n] {
-			r.blob(ctx, name, b, buf[int64(b.off)-start:][:b.length], err)
+			if ctx.Err() != nil {
+				return res, ctx.Err()
+			}
+			ok := r.blob(ctx, name, num, b, buf[int64(b.off)-start:][:b.length], err)
+			res.bad = res.bad || !ok
+			res.blobs++
+			res.bytes += int64(b.length)
 		}
 		blobs = blobs[n:]
 	}
-	return nil
+	return res, ctx.Err()
 }
 
 // header checks that a pack's own list of blobs is what the index says.
@@ -250,7 +160,7 @@ func (r *verifier) header(ctx context.Context, p pack, blobs []packedBlob) error
 }
 
 // blob checks one blob whose sealed bytes were read, or could not be.
-func (r *verifier) blob(ctx context.Context, name string, b packedBlob, p []byte, err error) {
+func (r *verifier) blob(ctx context.Context, name string, num uint32, b packedBlob, p []byte, err error) (ok bool) {
 	if err != nil {
 		// Something else in the run may be what cannot be read.
 		_, err = r.v.s.Get(ctx, name, int64(b.off), p)
@@ -265,15 +175,14 @@ func (r *verifier) blob(ctx context.Context, name string, b packedBlob, p []byte
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err != nil {
-		r.bad[b.typ][b.id] = true
-	} else if len(r.v.index.find(b.typ, b.id, nil)) > 1 {
-		r.good[b.typ][b.id] = true
+		r.bad[badPlace{num, b.typ, b.id}] = true
 	}
 	r.report.Blobs++
 	r.report.Bytes += int64(b.length)
-	if r.watch != nil {
-		r.watch(r.report.Bytes, r.total)
+	if r.o.Watch != nil {
+		r.o.Watch(r.report.Bytes, r.total)
 	}
+	return err == nil
 }
 
 func (r *verifier) damage(name string, err error) {
@@ -284,11 +193,8 @@ func (r *verifier) damage(name string, err error) {
 
 // whole reports whether a blob can be read from some place.
 func (r *verifier) whole(typ blobType, id hash) bool {
-	if r.bad[typ][id] && !r.good[typ][id] {
-		return false
-	}
-	_, ok := r.v.index.size(typ, id)
-	return ok
+	var places [4]place
+	return slices.ContainsFunc(r.v.index.find(typ, id, places[:0]), func(p place) bool { return !r.bad[badPlace{p.pack, typ, id}] })
 }
 
 // snapshots walks all trees. seen remembers whether a tree, with all below it, is whole.
