@@ -29,8 +29,13 @@ const (
 	DrivesNeeded       Code = "B-15"
 	DataLost           Code = "B-16"
 	DriveUnreadable    Code = "B-17"
+	NoDriveYet         Code = "B-18"
+	DriveOfAnother     Code = "B-19"
 	KeyMissing         Code = "B-20"
 	KeyWrong           Code = "B-21"
+	KeyOfAnother       Code = "B-22"
+	CardLost           Code = "B-23"
+	StickAlone         Code = "B-24"
 	RestoreRefused     Code = "B-30"
 	TargetFull         Code = "B-31"
 	RestoreIncomplete  Code = "B-32"
@@ -106,8 +111,13 @@ var faults = []Fault{
 	{DrivesNeeded, AtRisk, 2, 0, "Too few drives are plugged in to read everything.", "Plug the missing drives back in. Nothing is deleted.", "", ""},
 	{DataLost, AtRisk, 4, 0, "Part of the stored data is lost.", "Keep the phone as it is and plug it in: the box copies again what it still has. Keep every drive.", "", ""},
 	{DriveUnreadable, Attention, 2, 0, "A drive was plugged in that the box cannot use.", "Format it as ext4 or exFAT on a computer, or use another one. The box never formats a drive by itself.", "", ""},
+	{NoDriveYet, Attention, 2, 0, "The box has no drive yet.", "Plug in an empty USB drive, and tap the button while light 2 breathes.", "", ""},
+	{DriveOfAnother, Attention, 2, 0, "A drive of another box is plugged in.", "Nothing on it is touched. Unplug it: this box does not use it.", "", ""},
 	{KeyMissing, Attention, 0, 0, "The vault is locked: the key is not here.", "Plug in the key stick, or give the 24 words.", "", ""},
 	{KeyWrong, Attention, 0, 0, "This key does not open the vault on these drives.", "Use the key stick or the 24 words that belong to these drives.", "", ""},
+	{KeyOfAnother, Attention, 0, 0, "These drives belong to a box whose key is not here.", "Plug in its key stick. To begin anew, unplug these drives and plug in an empty one.", "", ""},
+	{CardLost, Attention, 0, 0, "The box cannot use the memory of its SD card.", "Replace the card. The key stick and the drives make the new one the same box.", "", ""},
+	{StickAlone, Attention, 0, 0, "A key stick is here, and the drives that it belongs to are not.", "Plug the drives in. To begin anew instead, unplug the stick.", "", ""},
 	{RestoreRefused, Attention, 1, 0, "The restore was not begun.", "Attach exactly one phone, new and empty, and hold the button again.", "", ""},
 	{TargetFull, Attention, 1, 0, "The new phone has too little room for everything.", "Use a phone with more storage.", "", ""},
 	{RestoreIncomplete, Attention, 1, 0, "Some files could not be put onto the new phone.", "See the list of files. They are safe in the vault; restore again to try those left out.", "", ""},
@@ -151,6 +161,14 @@ func codeOf(err error, kind JobKind) Code {
 		return TargetFull
 	case errors.Is(err, usbhost.ErrUnsupported):
 		return PhoneUnsupported
+	case errors.Is(err, ErrOtherBox):
+		return KeyOfAnother
+	case errors.Is(err, ErrStickAlone):
+		return StickAlone
+	case errors.Is(err, ErrCardLost):
+		return CardLost
+	case errors.Is(err, ErrNoVault):
+		return NoDriveYet
 	case errors.Is(err, ErrWrongKey):
 		return KeyWrong
 	case errors.Is(err, ErrVaultLocked):

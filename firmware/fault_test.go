@@ -28,6 +28,10 @@ func TestEveryErrorHasItsWords(t *testing.T) {
 		{ErrIncomplete, JobRestore, RestoreIncomplete},
 		{ErrWrongKey, JobCheck, KeyWrong},
 		{ErrVaultLocked, JobCheck, KeyMissing},
+		{ErrOtherBox, JobCheck, KeyOfAnother},
+		{ErrCardLost, JobCheck, CardLost},
+		{ErrStickAlone, JobCheck, StickAlone},
+		{ErrNoVault, JobBackup, NoDriveYet},
 		{storage.ErrFull, JobBackup, DrivesFull},
 		{storage.ErrReadOnly, JobBackup, DriveReadOnlyCode},
 		{storage.ErrCorrupt, JobBackup, DataLost},
@@ -67,8 +71,9 @@ func TestFaultsAreFitForPeople(t *testing.T) {
 		}
 	}
 	for _, c := range []Code{PhoneLocked, PhoneUnplugged, FilesLeftOut, PhoneSilentFault, PhoneUnsupported, DriveMissing, DrivesFull, TooFewDrives,
-		DriveFailingFault, DriveReadOnlyCode, DrivesNeeded, DataLost, DriveUnreadable, KeyMissing, KeyWrong, RestoreRefused, TargetFull,
-		RestoreIncomplete, TargetUnplugged, RestoreWantsStick, RestoreNotByButton, UpdateRefusedFault, UpdateFailedFault, ResetRefused, Interrupted, Internal} {
+		DriveFailingFault, DriveReadOnlyCode, DrivesNeeded, DataLost, DriveUnreadable, NoDriveYet, DriveOfAnother, KeyMissing, KeyWrong,
+		KeyOfAnother, CardLost, StickAlone, RestoreRefused, TargetFull, RestoreIncomplete, TargetUnplugged, RestoreWantsStick,
+		RestoreNotByButton, UpdateRefusedFault, UpdateFailedFault, ResetRefused, Interrupted, Internal} {
 		if !seen[c] {
 			t.Errorf("%s has no words", c)
 		}

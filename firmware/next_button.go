@@ -336,6 +336,9 @@ func (s State) Allows(c Command) error {
 			return errors.New("that phone's old backups are not held back")
 		}
 	case AdoptDrive:
+		if s.memory.locked {
+			return errors.New("the vault is locked")
+		}
 		for _, d := range s.Health.Drives {
 			if d.ID == c.Drive && d.State == DriveUnknown {
 				return nil
@@ -351,6 +354,9 @@ func (s State) Allows(c Command) error {
 func (s State) allowsBackUp(id usbhost.ID) error {
 	if s.memory.locked {
 		return errors.New("the vault is locked")
+	}
+	if s.Health.NoVault {
+		return errors.New("the box has no drive yet")
 	}
 	for _, p := range s.Phones {
 		if p.Enrolled && p.Attached() && (id == "" || p.ID == id) {

@@ -24,6 +24,9 @@ func (s *State) setHealth(now time.Time, h Health) {
 		h.Drives[i].Note = cleanText(h.Drives[i].Note)
 	}
 	h.Known = true
+	if old.NoVault && !h.NoVault {
+		s.memory.history = false // a vault is here now, and may have a past
+	}
 	s.Health, s.memory.vault, s.memory.locked = h, nil, false
 	s.memory.checkDue = false
 	s.memory.checkAt = now.Add(CheckEvery)
@@ -37,7 +40,7 @@ func (s *State) setHealth(now time.Time, h Health) {
 			}
 		}
 	}
-	if old.Protected() != h.Protected() && old.Known {
+	if old.Protected() != h.Protected() && old.Known && !old.NoVault && !h.NoVault {
 		if h.Protected() {
 			s.say(now, "Everything is protected again.")
 		} else {
@@ -64,6 +67,8 @@ func (s *State) drivesChanged(now time.Time, old, drives []Drive) bool {
 			s.say(now, fmt.Sprintf("A drive is plugged in that the box does not know: %s.", d.Label))
 		case d.State == DriveForeign:
 			s.say(now, fmt.Sprintf("A drive is plugged in that the box cannot use: %s.", d.Label))
+		case d.State == DriveOther:
+			s.say(now, fmt.Sprintf("A drive of another box is plugged in: %s. It is left as it is.", d.Label))
 		case d.State == DrivePlain:
 			s.say(now, fmt.Sprintf("Drive %s, with ordinary copies of the phones' files, is plugged in.", d.Label))
 		case i < 0 || old[i].State == DriveAway:
@@ -120,8 +125,11 @@ func (s *State) vaultFailed(err error) {
 	code := codeOf(err, JobCheck)
 	f := newFault(code, "", "")
 	s.memory.vault = &f
-	s.memory.locked = code == KeyMissing || code == KeyWrong
+	s.memory.locked = code == KeyMissing || code == KeyWrong || code == KeyOfAnother || code == CardLost || code == StickAlone
 	s.Health.Known = false
+	if s.memory.locked {
+		s.memory.adopt, s.memory.drives = "", nil
+	}
 }
 
 func (s *State) checked(now time.Time, e Checked) {
@@ -180,7 +188,11 @@ func (s *State) driveAdopted(now time.Time, e DriveAdopted) {
 		return
 	}
 	s.memory.refresh = s.memory.upkeep
-	s.say(now, "The new drive belongs to the vault now.")
+	if s.Health.NoVault {
+		s.say(now, "The drive is the first of a new vault. Plug in a second one: only then may one of them fail.")
+	} else {
+		s.say(now, "The new drive belongs to the vault now.")
+	}
 	s.setHealth(now, e.Health)
 }
 
@@ -203,9 +215,12 @@ func (h Health) faults() []Fault {
 	failing, nFailing := labels(DriveFailing)
 	readOnly, nReadOnly := labels(DriveReadOnly)
 	foreign, nForeign := labels(DriveForeign)
+	other, nOther := labels(DriveOther)
 	_, nFull := labels(DriveFull)
 	_, nOK := labels(DriveOK)
 	switch {
+	case h.NoVault:
+		out = append(out, newFault(NoDriveYet, "", ""))
 	case h.Lost > 0:
 		out = append(out, newFault(DataLost, "", fmt.Sprintf("%d pieces", h.Lost)))
 	case h.Now < 0:
@@ -227,6 +242,9 @@ func (h Health) faults() []Fault {
 	}
 	if nFull > 0 && nOK == 0 {
 		out = append(out, newFault(DrivesFull, "", ""))
+	}
+	if nOther > 0 {
+		out = append(out, newFault(DriveOfAnother, "", other))
 	}
 	if nForeign > 0 {
 		out = append(out, newFault(DriveUnreadable, "", foreign))

@@ -16,6 +16,14 @@ var (
 	ErrVaultLocked = errors.New("vault locked")
 	// ErrWrongKey: the key that is here does not open this vault.
 	ErrWrongKey = errors.New("wrong key")
+	// ErrOtherBox: a box without a key has drives of a vault before it.
+	ErrOtherBox = errors.New("drives of another box")
+	// ErrStickAlone: a key stick is here, and no drive that it could open.
+	ErrStickAlone = errors.New("key stick without drives")
+	// ErrCardLost: what the box would write down now is gone when it is switched off, so it makes no key.
+	ErrCardLost = errors.New("nothing can be kept on the card")
+	// ErrNoVault: the box is new, and has no drive yet.
+	ErrNoVault = errors.New("no vault yet")
 	// ErrIncomplete: the run ended, but not every file is in the snapshot.
 	ErrIncomplete = errors.New("files left out")
 )
@@ -73,7 +81,8 @@ type Enrolment struct {
 
 // Drives takes drives in and lets them go. A vault without it (nil in Config) offers neither.
 type Drives interface {
-	// Adopt makes an unknown drive part of the vault. It makes a folder on it and harms nothing that is there.
+	// Adopt makes an unknown drive part of the vault, or, where Health said NoVault, makes a vault on it. It makes a folder
+	// on the drive and harms nothing that is there.
 	Adopt(ctx context.Context, id string) error
 	// Eject flushes every drive and lets go of it, so that the power may be pulled.
 	Eject(ctx context.Context) error

@@ -94,6 +94,12 @@ func (s *State) pick(now time.Time) Job {
 	case m.adopt != "":
 		return Job{Kind: JobAdopt, Drive: m.adopt}
 	}
+	if s.Health.NoVault {
+		if m.checkDue {
+			return Job{Kind: JobCheck, History: !m.history}
+		}
+		return Job{}
+	}
 	for _, port := range s.Ports {
 		p := s.phone(string(port.Phone))
 		if p != nil && p.Port == port.N && p.due && p.Enrolled && !p.Locked {
@@ -252,6 +258,8 @@ func (s *State) deriveRest() (Phase, usbhost.ID) {
 			continue
 		}
 		switch {
+		case s.Health.NoVault && !s.enrolling(p.ID):
+			bad = p.ID
 		case p.Locked && p.due:
 			return Waiting, p.ID
 		case p.due || s.enrolling(p.ID):

@@ -209,6 +209,7 @@ const (
 	DriveFailing  DriveState = "failing"   // attached; gave errors or damaged data
 	DriveUnknown  DriveState = "unknown"   // attached; does not belong to this vault, could be adopted
 	DriveForeign  DriveState = "foreign"   // attached; in a format or of a vault that cannot be used
+	DriveOther    DriveState = "other-box" // attached; of another box's vault, and left as it is
 	DrivePlain    DriveState = "plain"     // attached; holds the newest state of each phone as ordinary files
 )
 
@@ -239,10 +240,11 @@ type Health struct {
 	Bytes     int64   `json:"bytes"`     // stored in the vault, before parity
 	Lost      int     `json:"lost"`      // blobs that no set of drives can give back
 	KeyStick  bool    `json:"key_stick"` // a key stick of this vault is plugged in
+	NoVault   bool    `json:"no_vault"`  // the box is new: the first drive that it takes in makes the vault, and the key
 }
 
 // Protected reports whether everything stored would survive the loss of as many drives as the owner wished.
-func (h Health) Protected() bool { return h.Known && h.Now >= h.Want && h.Lost == 0 }
+func (h Health) Protected() bool { return h.Known && !h.NoVault && h.Now >= h.Want && h.Lost == 0 }
 
 // Heal is how far making the drives whole has come, in bytes.
 type Heal struct {

@@ -36,13 +36,19 @@ type bays struct {
 	rescue   string       // folder with the programs that drives are to carry; "" for none
 	carried  []string     // drives that carry them by now; used by Refresh alone
 
+	onStep func(string) error // of a test: see step
+	reborn chan struct{}      // closed when a blank box has become one that a vault knows: what it read at its start is out of date; nil: nobody asks
+
 	mu       sync.Mutex          // guards what follows, and is held while a method opens or closes drives
 	slots    []string            // folders, present or not
 	mounted  []string            // folders on what mounts has: a drive of some vault, a key stick, or what could be adopted
 	stuck    []firmware.Drive    // what mounts cannot mount or write
 	arrivals string              // which arrivals the vault's drives among mounted are
 	known    string              // arrivals when rack was opened
-	home     string              // the vault that the drives must be of; "" until it was opened once
+	home     string              // the vault that the drives must be of; "" until it was found
+	blank    bool                // there is no vault yet, nor, unless first says which is being made, a key
+	first    string              // see firstName
+	notKept  bool                // what is written to card is gone when the box is switched off
 	open     []string            // those that rack was opened over
 	rack     *rack               // nil while no drive of the vault is here
 	drawn    bool                // ejected: nothing is opened any more
@@ -73,7 +79,19 @@ func (b *bays) refresh(ctx context.Context) (*rack, error) {
 	if b.drawn {
 		return nil, fmt.Errorf("the drives were let go: %w", firmware.ErrVaultLocked)
 	}
-	if err := b.mountedNow(ctx); err != nil {
+	b.mountedNow()
+	if b.blank && b.rack == nil {
+		b.home = "" // found, perhaps, and not opened: its drives may be gone again
+	}
+	if b.home == "" {
+		if err := b.findHome(ctx); err != nil {
+			return nil, err
+		}
+		if b.home == "" && b.blank {
+			return nil, firmware.ErrNoVault
+		}
+	}
+	if err := b.makeWritable(ctx); err != nil {
 		return nil, err
 	}
 	present, err := b.present(ctx)
@@ -105,6 +123,11 @@ func (b *bays) refresh(ctx context.Context) (*rack, error) {
 	}
 	if err := b.unlock(ctx, r, keys); err != nil {
 		return nil, errors.Join(err, r.close())
+	}
+	if b.blank {
+		if err := b.takeOver(ctx, r); err != nil {
+			return nil, errors.Join(err, r.close())
+		}
 	}
 	makeRoom()
 	if b.survive != nil {
@@ -142,14 +165,19 @@ func (b *bays) present(ctx context.Context) ([]string, error) {
 
 // keys are what the vault may be opened with. The caller holds mu.
 func (b *bays) keys() ([]string, error) {
-	if b.password != "" {
+	if b.password != "" && !b.blank {
 		return []string{b.password}, nil
 	}
-	keys, err := keysOn(slices.DeleteFunc(b.places(), func(dir string) bool { return !isStick(dir) }))
+	keys, err := b.stickKeys()
 	if err == nil && len(keys) == 0 {
 		err = fmt.Errorf("no key stick is plugged in: %w", firmware.ErrVaultLocked)
 	}
 	return keys, err
+}
+
+// stickKeys are what the key sticks here hold. The caller holds mu.
+func (b *bays) stickKeys() ([]string, error) {
+	return keysOn(slices.DeleteFunc(b.places(), func(dir string) bool { return !isStick(dir) }))
 }
 
 // unlock opens the vault with the first key that fits, and keeps that. The caller holds mu.
@@ -247,12 +275,15 @@ func (b *bays) Latest(ctx context.Context, phone usbhost.ID) (fs.FS, firmware.Ba
 
 // History tells the snapshots of all phones, newest first.
 func (b *bays) History(ctx context.Context) ([]firmware.Backup, error) {
+	out := []firmware.Backup{}
 	r, err := b.use(ctx)
+	if errors.Is(err, firmware.ErrNoVault) {
+		return out, nil
+	}
 	if err != nil {
 		return nil, err
 	}
 	list, err := r.snapshots(ctx, false)
-	var out []firmware.Backup
 	told := map[string]bool{}
 	for _, s := range list {
 		b := asBackup(s)
@@ -269,6 +300,9 @@ func (b *bays) Health(ctx context.Context) (firmware.Health, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	r, err := b.refresh(ctx)
+	if errors.Is(err, firmware.ErrNoVault) {
+		return b.blankHealth(), nil
+	}
 	if err != nil {
 		return firmware.Health{}, err
 	}
@@ -350,8 +384,10 @@ func (b *bays) inWords(h array.Health, snapshots int) firmware.Health {
 			state = firmware.DriveUnknown
 		} else if !ok || id == b.home {
 			continue
+		} else if id != "" {
+			state = firmware.DriveOther
 		}
-		out.Drives = append(out.Drives, firmware.Drive{ID: dir, Label: filepath.Base(dir), State: state, Free: -1, Total: -1})
+		out.Drives = append(out.Drives, firmware.Drive{ID: dir, Label: driveName(dir), State: state, Free: -1, Total: -1})
 	}
 	slices.SortStableFunc(out.Drives, func(x, y firmware.Drive) int { return strings.Compare(x.Label, y.Label) })
 	return out
@@ -408,6 +444,9 @@ func (b *bays) Adopt(ctx context.Context, dir string) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	r, err := b.refresh(ctx)
+	if errors.Is(err, firmware.ErrNoVault) {
+		return b.adoptFirst(ctx, dir)
+	}
 	if err != nil {
 		return err
 	}
@@ -418,7 +457,8 @@ func (b *bays) Adopt(ctx context.Context, dir string) error {
 		return err
 	}
 	r.showPages()
-	if err := b.mountedNow(ctx); err != nil {
+	b.mountedNow()
+	if err := b.makeWritable(ctx); err != nil {
 		return err
 	}
 	b.open, b.known = append(b.open, dir), b.arrivals

@@ -28,6 +28,9 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == stuckMark {
 		os.Exit(backUpStuck(os.Args[2], os.Args[3], os.Args[4:]))
 	}
+	if len(os.Args) > 1 && os.Args[1] == firstMark {
+		os.Exit(adoptAndDie(os.Args[2:]))
+	}
 	os.Exit(inOwnCache(m.Run))
 }
 

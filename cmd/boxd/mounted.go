@@ -34,33 +34,47 @@ func driveOn(dir string) string {
 // ofBox reports whether what is mounted at dir has to do with a box: of a disk's partitions, that one is the drive.
 func ofBox(dir string) bool { return driveOn(dir) != "" || isStick(dir) }
 
-// mountedNow takes in what is mounted now. A drive of the vault is checked and made writable first; one that cannot be is no
-// slot, and stuck tells why. The caller holds mu.
-func (b *bays) mountedNow(ctx context.Context) error {
-	b.mounted, b.stuck, b.arrivals = nil, nil, ""
+// mountedNow takes in what is mounted now. The caller holds mu.
+func (b *bays) mountedNow() {
+	b.mounted, b.stuck = nil, nil
+	if b.mounts == nil {
+		return
+	}
+	for _, d := range b.mounts.Drives() {
+		switch dir := driveOn(d.Dir); {
+		case d.Dir == "":
+			b.stuck = append(b.stuck, firmware.Drive{ID: d.Device, Label: d.Name, State: firmware.DriveForeign, Free: -1, Total: -1, Note: d.Problem.Error()})
+		case dir == "":
+			b.mounted = append(b.mounted, d.Dir)
+		default:
+			b.mounted = append(b.mounted, dir)
+		}
+	}
+}
+
+// makeWritable has the vault's drives checked and made writable. One that cannot be is no slot, and stuck tells why. The caller
+// holds mu.
+func (b *bays) makeWritable(ctx context.Context) error {
+	b.arrivals = ""
 	if b.mounts == nil {
 		return nil
 	}
 	for _, d := range b.mounts.Drives() {
 		dir := driveOn(d.Dir)
 		if d.Dir == "" || dir == "" {
-			if d.Dir != "" {
-				b.mounted = append(b.mounted, d.Dir)
-			} else {
-				b.stuck = append(b.stuck, firmware.Drive{ID: d.Device, Label: d.Name, State: firmware.DriveForeign, Free: -1, Total: -1, Note: d.Problem.Error()})
-			}
 			continue
 		}
-		if id, ok := vaultOf(dir); ok && (b.home == "" || id == b.home) {
-			if err := b.mounts.Write(ctx, d.Dir); ctx.Err() != nil {
-				return ctx.Err()
-			} else if err != nil {
-				b.stuck = append(b.stuck, firmware.Drive{ID: d.Device, Label: d.Name, State: firmware.DriveReadOnly, Free: -1, Total: -1, Note: oneLine(err)})
-				continue
-			}
-			b.arrivals += fmt.Sprint(d.N, " ")
+		if id, ok := vaultOf(dir); !ok || id != b.home {
+			continue
 		}
-		b.mounted = append(b.mounted, dir)
+		if err := b.mounts.Write(ctx, d.Dir); ctx.Err() != nil {
+			return ctx.Err()
+		} else if err != nil {
+			b.mounted = slices.DeleteFunc(b.mounted, func(o string) bool { return o == dir })
+			b.stuck = append(b.stuck, firmware.Drive{ID: d.Device, Label: d.Name, State: firmware.DriveReadOnly, Free: -1, Total: -1, Note: oneLine(err)})
+			continue
+		}
+		b.arrivals += fmt.Sprint(d.N, " ")
 	}
 	return nil
 }

@@ -100,14 +100,18 @@ func oneVault(drives []*drive.Drive, a access) error {
 			case a == reading:
 				return enterNext(drives, late)
 			default:
-				return hintError{fmt.Errorf("boxd vault rekey was cut short: %s holds the old vault still", late[0].Dir()), "rekey",
-					"run it again with the same drives and key files; it goes on from there"}
+				return cutRekey(late[0].Dir())
 			}
 		}
 		return hintError{fmt.Errorf("%s belongs to another vault than %s", d.Dir(), drives[0].Dir()), "foreign",
 			"name only the drives of one vault; one that was away during boxd vault rekey is brought over by running that again"}
 	}
 	return nil
+}
+
+func cutRekey(dir string) error {
+	return hintError{fmt.Errorf("boxd vault rekey was cut short: %s holds the old vault still", dir), "rekey",
+		"run it again with the same drives and key files; it goes on from there"}
 }
 
 // lateFor are the drives that are not of a vault, if all of them have a drive of it inside.

@@ -51,7 +51,7 @@ func runCommand(flags *pflag.FlagSet) action {
 	var o runOptions
 	o.register(flags)
 	flags.Lookup("drive").Usage = "a drive's `folder`, once for each; one that is no drive yet is asked about; default auto: all that are attached"
-	flags.Lookup("key-file").Usage = "the `file` that holds the vault's 24 words; default " + cardKeyName + " in the state folder"
+	flags.Lookup("key-file").Usage = "the `file` that holds the vault's 24 words; default " + cardKeyName + " in the state folder, made with the first drive"
 	flags.StringVar(&o.config, "config", "", "the settings' `file`; default "+configName+" in the state folder")
 	flags.StringVar(&o.web, "web", "", "serve the page at this `address`; default "+usualPage+", or another port where that is taken")
 	flags.StringArrayVar(&o.phones, "phone", nil, "`folder:DIR` counts as a phone that is plugged in while DIR is there; once for each")
@@ -110,12 +110,8 @@ func (o runOptions) key(state string, p firmware.Policy) (string, error) {
 	if !p.KeyOnCard() {
 		return "", nil
 	}
-	path := filepath.Join(state, cardKeyName)
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		return "", hintError{errors.New("this box has no key yet, so it can open no vault"), "key",
-			"a new vault: boxd vault create --drive DIR --drive DIR --drive DIR --key-file " + printable(path) + "; one that you have: --key-file FILE"}
-	}
-	return readKey(path)
+	key, _ := readKey(filepath.Join(state, cardKeyName)) // one that is damaged is no key, and the box waits for the stick: firstState tells the two apart
+	return key, nil
 }
 
 // newBays makes the places for drives that the flags name.
@@ -129,7 +125,12 @@ func (o runOptions) newBays(state string) (*bays, config, error) {
 		return nil, s, err
 	}
 	b := &bays{password: key, policy: vault.Policy(s.Retention), survive: s.Survive, state: state, card: state,
-		cache: filepath.Join(state, "cache"), clock: clockTrusted, rescue: o.rescue, auto: len(o.drives) == 0 || slices.Contains(o.drives, autoDrives)}
+		reborn: make(chan struct{}), cache: filepath.Join(state, "cache"), clock: clockTrusted, rescue: o.rescue, auto: len(o.drives) == 0 || slices.Contains(o.drives, autoDrives)}
+	if o.keyFile == "" && o.wordsFile == "" {
+		if err := b.firstState(s.Policy); err != nil {
+			return nil, s, err
+		}
+	}
 	for _, dir := range o.drives {
 		if dir == autoDrives {
 			continue
@@ -152,6 +153,10 @@ func (b *bays) begin(ctx context.Context) error {
 	}
 	if errors.Is(err, firmware.ErrWrongKey) && b.password != "" {
 		return keyError(err)
+	}
+	if errors.Is(err, firmware.ErrOtherBox) && b.mounts == nil {
+		return hintError{errors.New("these drives have a vault, and this box has no key"), "key",
+			"--key-file FILE; a box without a key makes a vault on an empty drive, by a tap"}
 	}
 	return nil
 }
@@ -260,6 +265,15 @@ func (a *appliance) serve(ctx context.Context, in io.Reader, o runOptions, ports
 	if a.mounts != nil {
 		a.follow(ctx, g, a.mounts)
 	}
+	g.Go(func() error {
+		select {
+		case <-a.bays.reborn:
+			a.screen.say("  this is the box that the vault knows now; it is to be started again") // which init does
+			stop()
+		case <-ctx.Done():
+		}
+		return nil
+	})
 	g.Go(func() error { return a.keys(ctx, in) })
 	off, leave := a.box.Subscribe()
 	g.Go(func() error { defer leave(); a.off = untilOff(off); stop(); return nil })

@@ -36,17 +36,24 @@ func runSite(t *testing.T, s site, state, phone string, more ...string) *running
 	t.Helper()
 	args := append([]string{childMark, "run", "--json", "--web", anyPort, "--state", state, "--phone", "folder:" + phone}, more...)
 	b := &runningBox{t: t, cmd: exec.Command(os.Args[0], append(args, s.flags(-1)...)...), lines: make(chan string)}
+	b.begin()
+	return b
+}
+
+// begin starts it.
+func (b *runningBox) begin() {
+	b.t.Helper()
 	b.cmd.Stdout = &b.out
 	var err error
 	if b.keys, err = b.cmd.StdinPipe(); err != nil {
-		t.Fatal(err)
+		b.t.Fatal(err)
 	}
 	screen, err := b.cmd.StderrPipe()
 	if err == nil {
 		err = b.cmd.Start()
 	}
 	if err != nil {
-		t.Fatal(err)
+		b.t.Fatal(err)
 	}
 	go func() {
 		defer close(b.lines)
@@ -54,12 +61,11 @@ func runSite(t *testing.T, s site, state, phone string, more ...string) *running
 			b.lines <- in.Text()
 		}
 	}()
-	t.Cleanup(func() {
+	b.t.Cleanup(func() {
 		_ = b.cmd.Process.Kill() // an error means that it has ended
 		for range b.lines {
 		}
 	})
-	return b
 }
 
 // until waits for a line that holds text, and returns it.
@@ -241,8 +247,8 @@ func TestRunRefusesWhatMakesNoSense(t *testing.T) {
 	}{
 		{"line 2: \"retentoin\" is no setting", exitFailed, s.with("run", "--config", bad)},
 		{"no such file", exitFailed, s.with("run", "--config", bad+".none")},
-		{"no key yet", exitFailed, []string{"run", "--drive", s.drives[0]}},
-		{"boxd vault create", exitFailed, []string{"run", "--drive", s.drives[0]}},
+		{"this box has no key", exitFailed, []string{"run", "--drive", s.drives[0]}},
+		{"makes a vault on an empty drive", exitFailed, []string{"run", "--drive", s.drives[0]}},
 		{"wrong", exitFailed, []string{"run", "--drive", s.drives[0], "--key-file", other}},
 		{"only a folder needs to be named", exitUsage, s.with("run", "--phone", "mtp:1")},
 		{"choose another --web", exitFailed, s.with("run", "--web", "256.0.0.1:1")},
@@ -337,4 +343,48 @@ func TestAMountPointIsNoNewDrive(t *testing.T) {
 	if got := states(t, b); got != "drive0:ok drive1:ok drive2:away" {
 		t.Errorf("unmounted: %s", got)
 	}
+}
+
+// A box that was never given a drive starts all the same. Taps take in the phone and two drives, and everything ends as it should;
+// killed and started again, it knows its key, its vault and the phone.
+func TestRunBeginsWithNothing(t *testing.T) {
+	dir, phone := t.TempDir(), filepath.Join(t.TempDir(), "Anna's card")
+	makePhone(t, phone)
+	s := site{dir: dir, key: filepath.Join(dir, "state", cardKeyName), drives: []string{filepath.Join(dir, "one"), filepath.Join(dir, "two")}}
+	for _, d := range s.drives {
+		if err := os.Mkdir(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	start := func() *runningBox {
+		b := &runningBox{t: t, lines: make(chan string), cmd: exec.Command(os.Args[0], childMark, "run", "--json", "--web", anyPort, "--state", filepath.Dir(s.key),
+			"--phone", "folder:"+phone, "--drive", s.drives[0], "--drive", s.drives[1])}
+		b.begin()
+		return b
+	}
+	b := start()
+	address := b.until("http://")
+	b.until(asksPhone)
+	if p := page(t, address); !strings.Contains(p, "the box has no drive") {
+		t.Errorf("the page does not say that there is no drive:\n%s", p)
+	}
+	b.tap()
+	b.until("a new drive: tap to use it")
+	b.tap()
+	b.until("the first of a new vault")
+	b.until("a new drive: tap to use it")
+	b.tap()
+	b.until("done: every file stored")
+	if err := b.stop(os.Kill); err == nil {
+		t.Error("killed, yet it ended well")
+	}
+	b = start()
+	b.until("done: every file stored")
+	if err := b.stop(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if end := decode[runResult](t, b.out.String()); len(end.Backups) != 2 || len(end.Health.Drives) != 2 || !end.Health.Protected() {
+		t.Errorf("at the end: %+v", end)
+	}
+	must(t, exitOK, s.with("vault", "verify")...)
 }

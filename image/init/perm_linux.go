@@ -23,6 +23,11 @@ func mountPerm(r *reaper) {
 		if err := unix.Mount("tmpfs", "/perm", "tmpfs", strict, "size=25%,mode=700"); err != nil {
 			say("mount /perm: %v", err)
 		}
+		defer func() { // boxd must not make a key there: it would be gone with the power
+			if err := os.WriteFile("/perm/box/not-kept", nil, 0o600); err != nil {
+				say("%v", err)
+			}
+		}()
 	}
 	if err := os.Mkdir("/perm/box", 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		say("%v", err)

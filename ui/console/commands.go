@@ -89,6 +89,8 @@ func protection(h firmware.Health) string {
 	switch {
 	case !h.Known:
 		return "protection: not known now"
+	case h.NoVault:
+		return "protection: none yet, the box has no drive"
 	case h.Lost > 0:
 		return fmt.Sprintf("protection: %d pieces are lost", h.Lost)
 	case h.Now < 0:

@@ -314,6 +314,7 @@ func driveOf(d firmware.Drive) driveView {
 		firmware.DriveFailing:  {"failing", "bad"},
 		firmware.DriveUnknown:  {"new", "calm"},
 		firmware.DriveForeign:  {"cannot be used", "ask"},
+		firmware.DriveOther:    {"another box's", "ask"},
 		firmware.DrivePlain:    {"ordinary copies", "calm"},
 	}[d.State]
 	v := driveView{Name: plain(d.Label), Badge: words[0], Tone: words[1], Note: plain(d.Note)}
@@ -357,6 +358,8 @@ func guard(s firmware.State) (sentence string, bad bool) {
 	switch {
 	case !h.Known:
 		return "The drives have not been asked yet.", false
+	case h.NoVault:
+		return "Nothing can be kept yet: the box has no drive.", true
 	case h.Lost > 0:
 		return "Part of the stored data is lost.", true
 	case h.Now < 0:
