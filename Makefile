@@ -176,6 +176,7 @@ e2e-all: build $(STOCK) ## the demo, start to end, every test anew, phones in QE
 	CGO_ENABLED=0 go test -count=1 ./storage/vault -run RepositoriesOfStock -stock-all
 	$(MAKE) e2e ARGS="-all"
 	$(MAKE) vm ARGS="-rounds 20"
+	$(MAKE) board
 
 .PHONY: e2e
 e2e: ## phones that we did not write, and clients that we did not write with ours, in QEMU; needs an arm64 C compiler and Debian's packages
@@ -183,6 +184,10 @@ e2e: ## phones that we did not write, and clients that we did not write with our
 	$(call with-usb,amd64) vet -tags libusb ./usbhost/libusb ./cmd/boxd ./image/phones
 	$(call with-usb,amd64) tool staticcheck -tags libusb ./usbhost/libusb ./cmd/boxd ./image/phones
 	go test -count=1 -timeout=30m ./image/phones -vm -v $(ARGS)
+
+.PHONY: board
+board: card $(RESTIC) ## the whole box in QEMU, from the card's very image: phones, drives, power cuts; needs Debian's tools, which it names
+	go test -count=1 -timeout=1h ./image/board -vm -v $(ARGS)
 
 .PHONY: vm
 vm: ## init, and the drives' code, in QEMU, on the box's kernel and real ext4, exFAT and FAT, with power cuts (ARGS="-rounds 20 -seed 7")

@@ -99,12 +99,7 @@ type cable struct {
 func (l *lab) cable() *cable {
 	l.Helper()
 	c := &cable{l: l, path: filepath.Join(l.TempDir(), "usb")}
-	name := fmt.Sprintf("cable%d", time.Now().UnixNano())
-	err := l.m.Command(l.Context(), "chardev-add", map[string]any{"id": name, "backend": map[string]any{"type": "socket", "data": map[string]any{
-		"server": true, "wait": false, "addr": map[string]any{"type": "unix", "data": map[string]any{"path": c.path}}}}}, nil)
-	if err == nil {
-		err = l.m.Plug(l.Context(), map[string]any{"driver": "usb-redir", "id": "port-" + name, "bus": "usb.0", "chardev": name})
-	}
+	err := l.m.Port(l.Context(), fmt.Sprintf("cable%d", time.Now().UnixNano()), c.path)
 	if err != nil {
 		l.Fatal(err)
 	}

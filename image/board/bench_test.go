@@ -1,0 +1,209 @@
+package board
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"phonebackupbox/image/vm"
+)
+
+var (
+	inVM   = flag.Bool("vm", false, "boot the box in QEMU: make board")
+	report = flag.String("report", "", "write how it went to this `file`, such as docs/E2E.md")
+)
+
+const (
+	// silence is how long the machine may say nothing; it is slow where the processor is only imitated.
+	silence = 2 * time.Minute
+	// patience is how long one thing may be waited for, whatever the machine says meanwhile.
+	patience = 4 * time.Minute
+
+	mib = 1 << 20
+	// Where the image has its partitions: image/pack.
+	bootAt = 4 * mib
+	permAt = bootAt + 128*mib + 2*192*mib
+	// cardSize is how large the card is that the image is written to: /perm grows to its end.
+	cardSize = permAt + 256*mib
+)
+
+// tools are what all scenarios use.
+type tools struct {
+	image  string // the card's, as make card writes it
+	kernel string // from that image
+	args   string // for the kernel, from that image
+	boxd   string // for this machine
+	restic string // stock
+}
+
+// built looks for the image, and makes the rest, once.
+var built = sync.OnceValues(func() (b tools, err error) {
+	root, err := filepath.Abs(filepath.Join("..", ".."))
+	if err != nil {
+		return b, err
+	}
+	b.image, b.restic = filepath.Join(root, "bin", "card.img"), filepath.Join(root, ".cache", "bin", "restic")
+	if _, err := os.Stat(b.image); err != nil {
+		return b, fmt.Errorf("%w: make board makes it", err)
+	}
+	dir := filepath.Join(root, ".cache", "board")
+	b.kernel, b.boxd = filepath.Join(dir, "vmlinuz"), filepath.Join(dir, "boxd")
+	part := fmt.Sprintf("%s@@%d", b.image, bootAt)
+	for _, c := range [][]string{
+		{"mkdir", "-p", dir},
+		{"go", "build", "-trimpath", "-o", b.boxd, "./cmd/boxd"},
+		{"mcopy", "-n", "-o", "-i", part, "::/vmlinuz", b.kernel},
+	} {
+		cmd := exec.Command(c[0], c[1:]...)
+		cmd.Dir, cmd.Env = root, append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return b, fmt.Errorf("%v: %w\n%s", cmd, err, out)
+		}
+	}
+	line, err := exec.Command("mtype", "-i", part, "::/cmdline.txt").Output()
+	// The serial port has another name on QEMU's board.
+	b.args = strings.ReplaceAll(strings.TrimSpace(string(line)), "console=serial0,115200", "console=ttyAMA0")
+	return b, err
+})
+
+// box is one box on the bench, over as many starts and scenarios as it is used for, and who sits before it.
+type box struct {
+	*testing.T            // the scenario's
+	owner      *testing.T // whose end is the box's
+	dir        string     // for all that belongs to it
+	card       string     // the image of its SD card
+	extra      []string   // more of QEMU's options
+	m          *vm.Machine
+	eye        *eye      // on its lights
+	reel       *reel     // what they have shown
+	scenario   *scenario // what is played now; nil between
+}
+
+// need skips a test that nobody asked for: asked for by -vm, nothing may be missing.
+func need(t *testing.T) {
+	t.Helper()
+	if !*inVM {
+		t.Skip("boots the box in QEMU, which takes minutes: make board")
+	}
+	t.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin:/sbin")
+	for program, pkg := range map[string]string{vm.Program: "qemu-system-arm", "mcopy": "mtools", "mke2fs": "e2fsprogs", "debugfs": "e2fsprogs"} {
+		if _, err := exec.LookPath(program); err != nil {
+			t.Fatalf("%v (Debian: %s)", err, pkg)
+		}
+	}
+}
+
+// newBox has nothing yet, not even a card.
+func newBox(t *testing.T) *box {
+	t.Helper()
+	need(t)
+	return &box{T: t, owner: t, dir: t.TempDir(), reel: &reel{}}
+}
+
+// flash writes the image to a card for the box. perm, if not "", is a folder whose contents then lie on /perm.
+func (x *box) flash(perm string) {
+	x.Helper()
+	b, err := built()
+	if err != nil {
+		x.Fatal(err)
+	}
+	x.card = filepath.Join(x.dir, "card")
+	x.host("cp", "--sparse=always", b.image, x.card)
+	if err := os.Truncate(x.card, cardSize); err != nil {
+		x.Fatal(err)
+	}
+	if perm != "" {
+		x.host("mke2fs", "-q", "-F", "-t", "ext4", "-L", "perm", "-d", perm, "-E", fmt.Sprintf("offset=%d,root_owner=0:0", permAt), x.card, "64M")
+	}
+}
+
+// host runs a program here and returns what it says.
+func (x *box) host(name string, args ...string) string {
+	x.Helper()
+	said, err := x.try(name, args...)
+	if err != nil {
+		x.Fatalf("%s %q: %v\n%s", name, args, err, said)
+	}
+	return said
+}
+
+func (x *box) try(name string, args ...string) (string, error) {
+	out, err := exec.CommandContext(x.Context(), name, args...).CombinedOutput()
+	return string(out), err
+}
+
+// boot plugs the box's power in. args go to the kernel.
+func (x *box) boot(args ...string) {
+	x.Helper()
+	b, err := built()
+	if err != nil {
+		x.Fatal(err)
+	}
+	x.m, err = vm.Boot(x.owner.Context(), vm.Config{Kernel: b.kernel, Memory: 512, Args: strings.Join(append([]string{b.args}, args...), " "),
+		Disks: []*vm.Disk{vm.NewDisk(x.card, "virtio-blk-pci,drive=DRIVE", 1)},
+		Extra: append([]string{"-netdev", "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:0-:80",
+			"-device", "virtio-net-pci,netdev=net"}, x.extra...)})
+	if err != nil {
+		x.Fatal(err)
+	}
+	x.eye = x.watch()
+	m, e := x.m, x.eye
+	x.owner.Cleanup(func() {
+		e.close()
+		if err := m.CutPower(); err != nil {
+			x.owner.Error(err)
+		}
+	})
+}
+
+// cut pulls the box's plug, and those of all that hangs on it.
+func (x *box) cut() {
+	x.Helper()
+	x.eye.close()
+	if err := x.m.CutPower(); err != nil {
+		x.Error(err)
+	}
+}
+
+// hear reads the console up to a line that holds text, and returns it.
+func (x *box) hear(text string) string {
+	x.Helper()
+	line, err := x.listen(text)
+	if err != nil {
+		x.Fatalf("waiting for %q: %v\n%s", text, err, x.m.Log())
+	}
+	if s := x.scenario; s != nil {
+		s.heard = append(s.heard, heard{time.Now(), line})
+	}
+	return line
+}
+
+func (x *box) listen(text string) (string, error) {
+	for from := time.Now(); time.Since(from) < patience; {
+		line, ok := x.m.Next(silence)
+		if !ok {
+			return "", fmt.Errorf("the box ended, or said nothing for %v", silence)
+		}
+		if strings.Contains(line, text) {
+			return line, nil
+		}
+	}
+	return "", errors.New("it did not come")
+}
+
+// silent fails if the console ever said one of the words.
+func (x *box) silent(words ...string) {
+	x.Helper()
+	for _, w := range words {
+		if strings.Contains(x.m.Log(), w) {
+			x.Errorf("the console says %q:\n%s", w, x.m.Log())
+		}
+	}
+}
