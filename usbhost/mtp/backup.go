@@ -98,6 +98,11 @@ func (p *Phone) listing(ctx context.Context, tally *usbhost.Tally) ([]dir, []sto
 	if err := p.listWatched(ctx, x); err != nil {
 		return nil, nil, fmt.Errorf("list: %w", err)
 	}
+	if p.probe {
+		if err := p.clearListed(ctx, x); err != nil {
+			return nil, nil, err
+		}
+	}
 	tally.Moved(p.s.link.moved - before)
 	dirs, remarks := x.dirs()
 	for _, r := range append(x.remarks, remarks...) {

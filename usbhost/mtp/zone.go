@@ -91,51 +91,6 @@ var zonesWithSummer = strings.Fields(`Europe/Berlin Europe/London Europe/Athens 
 	America/St_Johns America/Havana Africa/Casablanca Asia/Jerusalem Asia/Beirut Africa/Cairo America/Santiago Pacific/Easter
 	America/Asuncion Australia/Sydney Australia/Adelaide Australia/Lord_Howe Pacific/Auckland Pacific/Chatham Pacific/Norfolk`)
 
-// probeName is what the probe is called; it is there for a moment only.
-const probeName = "phonebackupbox-clock.tmp"
-
-// probeZone sends a small file twice, dated in winter and in summer, and looks which times the phone tells of it.
-func (p *Phone) probeZone(ctx context.Context, storages []storageInfo) (*time.Location, error) {
-	i := slices.IndexFunc(storages, func(s storageInfo) bool { return s.access == 0 && s.free > 1<<20 })
-	if i < 0 || !p.s.info.supports(opSendObjectInfo) || !p.s.info.supports(opDeleteObject) {
-		return nil, nil
-	}
-	var clocks []instant
-	year := time.Now().UTC().Year() - 1
-	for _, month := range []time.Month{time.January, time.July} {
-		at := time.Date(year, month, 10, 12, 0, 0, 0, time.UTC)
-		told, err := p.probeClock(ctx, storages[i].id, at)
-		if err != nil {
-			return nil, err
-		}
-		offset := told.Sub(at)
-		if told.IsZero() || offset.Abs() > 26*time.Hour || offset%(15*time.Minute) != 0 {
-			return nil, fmt.Errorf("probe: %w: a file of %v got %v", errMalformed, at, told)
-		}
-		clocks = append(clocks, instant{at, int(offset / time.Second)})
-	}
-	return zoneOf(p.local, clocks), nil
-}
-
-// probeClock is what the phone's clock showed at an instant, as if it were UTC. The file is removed again, come what may.
-func (p *Phone) probeClock(ctx context.Context, storage uint32, at time.Time) (told time.Time, err error) {
-	const text = "phonebackupbox looks at the time zone"
-	info, _ := appendObjectInfo(nil, formatUndefined, int64(len(text)), probeName, at)
-	handle, err := p.s.sendInfo(ctx, storage, handleAll, info)
-	if err != nil {
-		return time.Time{}, fmt.Errorf("probe: %w", err)
-	}
-	defer func() { err = errors.Join(err, p.s.remove(ctx, handle)) }()
-	if err := p.s.sendData(ctx, int64(len(text)), strings.NewReader(text)); err != nil {
-		return time.Time{}, fmt.Errorf("probe: %w", err)
-	}
-	o, err := p.s.objectInfo(ctx, handle)
-	if err != nil {
-		return time.Time{}, fmt.Errorf("probe: %w", err)
-	}
-	return parseTime(o.modified, time.UTC), nil
-}
-
 // How a shift of all times is told from files that changed.
 const (
 	shiftSample = 256 // files that are looked at, from all over the phone

@@ -95,6 +95,69 @@ func TestAProbeWritesNothingWhereItMayNot(t *testing.T) {
 	})
 }
 
+const probe = "phonebackupbox-clock.tmp"
+
+// TestAProbeIsNeverLeftBehind: the cable comes out before the nth transfer, for every n; after the next run nothing of the
+// probe is on the phone or in the tree, and the times are right.
+func TestAProbeIsNeverLeftBehind(t *testing.T) {
+	for name, q := range map[string]vmtp.Quirks{"replaces": {}, "refuses": {NoReplace: true}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				left := 0
+				for n := 0; cutProbe(t, q, n, &left); n++ {
+				}
+				if left == 0 {
+					t.Error("the cable never left anything behind")
+				}
+			})
+		})
+	}
+}
+
+// cutProbe pulls the cable before the nth transfer of a backup and backs up once more; false if there is no nth transfer.
+func cutProbe(t *testing.T, q vmtp.Quirks, n int, left *int) bool {
+	r := plug(t, vmtp.Config{Quirks: q, Location: at(t, "Asia/Tokyo")}, func(s *vphone.Storage) { put(t, s, "DCIM/1.jpg", june, vphone.Text("x")) })
+	r.opts = mtp.Options{Location: at(t, "Europe/Berlin"), Probe: true}
+	r.replug(t)
+	r.pipe.at = r.pipe.n + n
+	tree := vphone.NewTree()
+	if _, err := r.driver.Backup(t.Context(), tree, nil); err == nil {
+		return false
+	}
+	if len(r.store.Entries()) > 2 {
+		*left++
+	}
+	r.replug(t)
+	if report := r.backup(t, tree); !report.Complete() {
+		t.Errorf("unplugged before transfer %d: %+v", n, report)
+	}
+	if have := len(r.store.Entries()); have != 2 {
+		t.Errorf("unplugged before transfer %d: %d objects are on the phone, want 2", n, have)
+	}
+	diff(t, fmt.Sprintf("unplugged before transfer %d", n), tree.Files(), wantTree(t, func(s string) string { return s }, r.store))
+	return true
+}
+
+// TestOnlyWhatIsOursIsRemoved: files that are called as the probe is, and hold something else, stay and are backed up.
+func TestOnlyWhatIsOursIsRemoved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := plug(t, vmtp.Config{Quirks: vmtp.Quirks{Clock: true}}, func(s *vphone.Storage) {
+			put(t, s, "DCIM/"+probe, june, vphone.Text("phonebackupbox looks"))
+			put(t, s, probe, june, vphone.Text("somebody's notes"))
+		})
+		r.opts.Probe = true
+		for _, want := range []int{2, 1} {
+			r.replug(t)
+			tree := vphone.NewTree()
+			if report := r.backup(t, tree); report.Stored != want || !report.Complete() {
+				t.Errorf("%+v, want %d files", report, want)
+			}
+			diff(t, "tree", tree.Files(), wantTree(t, func(s string) string { return s }, r.store))
+			put(t, r.store, probe, june, vphone.Text("phonebackupbox looks"))
+		}
+	})
+}
+
 // TestATravellingPhoneIsNotReadAnew: it flies to Tokyo, where there is no summer time, takes a picture, and flies home. What
 // changed is read, and nothing else; the picture's time fits the others'.
 func TestATravellingPhoneIsNotReadAnew(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io/fs"
+	"slices"
 	"strings"
 	"time"
 
@@ -61,6 +62,9 @@ func (s *server) sendObjectInfo(c command) (response, error) {
 	if err != nil {
 		mod = time.Now().Truncate(time.Second) // what the file system sets where the initiator sets nothing
 	}
+	if s.phone.cfg.Quirks.NoReplace && has(st, parent, o.name) {
+		return respond(respGeneralError)
+	}
 	var n *vphone.Node
 	if o.format == formatFolder {
 		n, err = st.MakeFolder(parent, o.name, time.Now().Truncate(time.Second))
@@ -76,6 +80,11 @@ func (s *server) sendObjectInfo(c command) (response, error) {
 		told = 0
 	}
 	return respond(respOK, c.params[0], told, s.handleOf(st, n))
+}
+
+func has(st *store, parent *vphone.Node, name string) bool {
+	kids, err := st.Children(parent)
+	return err == nil && slices.ContainsFunc(kids, func(i vphone.Info) bool { return i.Name == name })
 }
 
 // place finds where an object is to go: a root is FFFFFFFF here, and 0 is no object.
