@@ -123,11 +123,23 @@ func (s *State) known(p Phone) bool {
 	return p.Enrolled || p.LastComplete != nil || p.LastPartial != nil
 }
 
-// askPhone is the stranger that a tap would enrol now.
+// askPhone is the stranger that a tap would enrol now: one that the lights ask about, or that was plugged in a moment ago, while
+// they show something else.
 func (s *State) askPhone(now time.Time) *Phone {
+	return s.stranger(func(port Port) bool { return now.Before(port.Since.Add(AskFor)) || now.Before(port.asked.Add(AskFor)) })
+}
+
+// question is the stranger that the lights ask about as soon as they show nothing else. Where another phone is being copied that
+// may be hours after it was plugged in; until then it has been asked nothing.
+func (s *State) question(now time.Time) *Phone {
+	return s.stranger(func(port Port) bool { return port.asked.IsZero() || now.Before(port.asked.Add(AskFor)) })
+}
+
+// stranger is the first attached phone on a port of that kind that is neither enrolled nor about to be.
+func (s *State) stranger(on func(Port) bool) *Phone {
 	for _, port := range s.Ports {
 		p := s.phone(string(port.Phone))
-		if p != nil && !p.Enrolled && p.Port == port.N && now.Before(port.Since.Add(AskFor)) && !s.enrolling(p.ID) {
+		if p != nil && !p.Enrolled && p.Port == port.N && on(port) && !s.enrolling(p.ID) {
 			return p
 		}
 	}

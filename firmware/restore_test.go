@@ -44,7 +44,7 @@ func TestTheRestoreGuard(t *testing.T) {
 		}, Idle},
 		{"no phone", func(t *testing.T) *story { return tell(t, anna).hold(11 * time.Second) }, Idle},
 		{"two phones", func(t *testing.T) *story {
-			return tell(t, anna).plug(1, target).plug(2, usbhost.Info{ID: ben}).wait(AskFor).hold(11 * time.Second)
+			return tell(t, anna).plug(1, target).plug(2, usbhost.Info{ID: ben}).wait(AskFor).is(Asking).wait(AskFor).hold(11 * time.Second)
 		}, Idle},
 		{"a second phone that has not said who it is", func(t *testing.T) *story {
 			return tell(t, anna).plug(1, target).wait(AskFor).then(0, PhoneArrived{2}).hold(11 * time.Second)

@@ -197,7 +197,9 @@ func (s *State) settle(now time.Time) {
 	}
 	s.Until = until
 	for i := range s.Phones {
-		s.Phones[i].Need = s.need(now, s.Phones[i])
+		p := &s.Phones[i]
+		p.Next = p.Attached() && !p.Locked && s.Job.Phone != p.ID && (p.Enrolled && p.due || !p.Enrolled && s.enrolling(p.ID))
+		p.Need = s.need(now, *p)
 	}
 }
 
@@ -234,8 +236,12 @@ func (s *State) derive(now time.Time) (Phase, usbhost.ID, time.Time) {
 	case s.Restore != nil:
 		return Arming, s.Restore.Target, never
 	}
-	if p := s.askPhone(now); p != nil {
-		return Asking, p.ID, s.port(p.Port).Since.Add(AskFor)
+	if p := s.question(now); p != nil {
+		port := s.port(p.Port)
+		if port.asked.IsZero() {
+			port.asked = now
+		}
+		return Asking, p.ID, port.asked.Add(AskFor)
 	}
 	s.Adopt = ""
 	if s.pickUpdate(now).Kind != NoJob {
@@ -340,6 +346,10 @@ func (s *State) need(now time.Time, p Phone) string {
 		return "Unplug it."
 	case s.Phase == Asking && s.Current == p.ID:
 		return "Tap the button to have it backed up."
+	case p.Next:
+		return "Leave it plugged in: it is next."
+	case p.Attached() && !p.Enrolled && s.port(p.Port).asked.IsZero():
+		return "The box asks about it when it is done with the other phone."
 	case p.Attached() && !p.Enrolled:
 		return "It is only charged. To have it backed up, plug it in again and tap the button."
 	case p.Locked && p.due:

@@ -33,7 +33,7 @@ const (
 
 // Periods that a person must know; they are printed in docs/LIGHTS.md.
 const (
-	AskFor     = 120 * time.Second // how long an unknown phone or drive may be taken in by a tap
+	AskFor     = 120 * time.Second // how long the lights ask whether a tap is to take in an unknown phone or drive
 	ConfirmFor = 60 * time.Second  // how long an armed restore waits for its double tap
 	FullFor    = 60 * time.Second  // how long "done" shows a full bar before it becomes a dot
 	ShowFor    = 10 * time.Second  // how long a tap shows the status at night
@@ -84,6 +84,7 @@ type Port struct {
 	Since time.Time  `json:"since"`
 
 	waits *usbhost.Info // says that it is a phone that is attached at another port; see identified
+	asked time.Time     // since when the lights ask whether a stranger on it is to be enrolled; zero: not yet
 }
 
 // Phone is one phone as the owner knows it.
@@ -96,6 +97,7 @@ type Phone struct {
 	Order    int        `json:"order,omitempty"` // 1 for the first phone enrolled, as written on the label; 0 for strangers
 	Port     int        `json:"port,omitempty"`  // 0 while it is not plugged in
 	Locked   bool       `json:"locked,omitempty"`
+	Next     bool       `json:"next,omitempty"` // it is backed up when the box is done with what it does now
 	Free     int64      `json:"free"`  // bytes; -1 unknown
 	Total    int64      `json:"total"` // bytes; -1 unknown
 

@@ -78,7 +78,7 @@ func (s State) allowsUpdate() error {
 // pickUpdate is what an update needs next. It comes after all that has to do with phones: nobody who plugs one in, or is
 // asked something, is to wait for it. Drives that are being made whole can: the update takes a minute.
 func (s *State) pickUpdate(now time.Time) Job {
-	if s.Update == "" || s.Restore != nil || s.askPhone(now) != nil {
+	if s.Update == "" || s.Restore != nil || s.question(now) != nil {
 		return Job{}
 	}
 	for _, port := range s.Ports {

@@ -262,6 +262,8 @@ func phoneOf(p firmware.Phone, s firmware.State, now time.Time) phoneView {
 		v.Badge, v.Tone = "working", "busy"
 	case p.Locked:
 		v.Badge, v.Tone = "locked", "ask"
+	case p.Next:
+		v.Badge, v.Tone = "next", "busy"
 	case p.Outcome == firmware.Failed:
 		v.Badge, v.Tone = "not backed up", "bad"
 	case p.Outcome == firmware.Partial:
