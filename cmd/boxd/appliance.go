@@ -16,17 +16,19 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"phonebackupbox/firmware"
+	"phonebackupbox/hal"
 	"phonebackupbox/hal/vboard"
 	"phonebackupbox/storage/attach"
 	"phonebackupbox/ui/led"
 	"phonebackupbox/ui/web"
 )
 
-// appliance is a whole box whose lights and button are a terminal: what boxd run and boxd demo have in common.
+// appliance is a whole box: what boxd run and boxd demo have in common.
 type appliance struct {
 	screen *screen
-	board  *vboard.Board
-	depth  vboard.Depth
+	board  hal.Board
+	term   *vboard.Board // the board, where it is a terminal; nil elsewhere
+	depth  vboard.Depth  // of term
 	box    *firmware.Box
 	bays   *bays
 	probe  bool           // see mtp.Options
@@ -36,12 +38,12 @@ type appliance struct {
 	off    bool           // shut down by the button; for who waited for serve
 }
 
-// onTerminal makes the part of an appliance that people see, drawn to out.
+// onTerminal makes the part of an appliance that people see where it is a terminal: out.
 func onTerminal(out io.Writer) appliance {
 	columns, live := terminal(out)
 	look := vboard.LookOf(live, columns, os.Getenv("TERM"), os.Getenv("COLORTERM"))
 	board := vboard.New(out, look)
-	return appliance{board: board, screen: &screen{board: board}, depth: look.Depth}
+	return appliance{board: board.HAL(), term: board, screen: &screen{face: board}, depth: look.Depth}
 }
 
 // run starts the box, its lights, its button and its lines in g.
@@ -50,7 +52,7 @@ func (a *appliance) run(ctx context.Context, g *errgroup.Group) {
 	lights, dark := a.box.Subscribe()
 	g.Go(func() error { return a.box.Run(ctx) })
 	g.Go(func() error { defer leave(); return a.screen.follow(states) })
-	g.Go(func() error { defer dark(); return led.Run(ctx, a.board, lights, led.Options{}) })
+	g.Go(func() error { defer dark(); return led.Run(ctx, a.board.Strip, lights, led.Options{}) })
 	g.Go(func() error { return a.finger(ctx) })
 }
 
@@ -65,7 +67,7 @@ func ended(err error) error {
 // finger carries the button's edges from the board to the box.
 func (a *appliance) finger(ctx context.Context) error {
 	for {
-		e, err := a.board.Edge(ctx)
+		e, err := a.board.Button.Edge(ctx)
 		if err != nil {
 			return err
 		}

@@ -186,7 +186,7 @@ func (d *demo) live(ctx context.Context, c *call, out io.Writer, o demoOptions) 
 	}
 	err := d.story(ctx)
 	// From here on a person may type: nothing is redrawn in place any more.
-	err = d.report(c, out, errors.Join(err, d.board.Close()))
+	err = d.report(c, out, errors.Join(err, d.screen.face.Close()))
 	if err == nil && !o.once {
 		err = d.play(ctx, c)
 	}

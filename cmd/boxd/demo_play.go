@@ -99,11 +99,11 @@ func (d *demo) pressWord(ctx context.Context, _ io.Writer, args []string) error 
 	if !ok {
 		return fmt.Errorf("the button can be pressed with tap, double, stop or restore, not %q", which)
 	}
-	return press(d.board, ctx)
+	return press(d.term, ctx)
 }
 
 func (d *demo) lights(_ context.Context, w io.Writer, _ []string) error {
-	_, err := fmt.Fprintln(w, strings.Join(vboard.Render(d.board.Frame(), false, d.depth), "\n"))
+	_, err := fmt.Fprintln(w, strings.Join(vboard.Render(d.term.Frame(), false, d.depth), "\n"))
 	return err
 }
 

@@ -12,15 +12,15 @@ import (
 	"phonebackupbox/hal/vboard"
 )
 
-// screen is the demonstration's terminal: what happened scrolls by, the box stands below it.
+// screen tells what happened, line by line, and how the box is.
 type screen struct {
-	board *vboard.Board
+	face  face
 	quiet atomic.Bool // a person types: nothing is said that was not asked for
 }
 
-// say writes a line that stays. An error of the terminal is found when the board is closed.
+// say writes a line that stays. An error of the terminal is found when it is closed.
 func (s *screen) say(format string, args ...any) {
-	_ = s.board.Println(fmt.Sprintf(format, args...))
+	_ = s.face.Println(fmt.Sprintf(format, args...))
 }
 
 func (s *screen) title(n int, text string) {
@@ -42,7 +42,7 @@ func (s *screen) follow(states <-chan firmware.State) error {
 			s.say("    %s", l.Text)
 			last = l
 		}
-		if err := s.board.Status(statusLines(st, time.Now())...); err != nil {
+		if err := s.face.Status(statusLines(st, time.Now())...); err != nil {
 			return err
 		}
 	}

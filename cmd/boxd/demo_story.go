@@ -70,7 +70,7 @@ func faults(s firmware.State) string {
 // press does what a finger does, and waits until the button is up again.
 func (d *demo) press(ctx context.Context, what, how string) error {
 	d.screen.say("  finger: %s", what)
-	return presses[how](d.board, ctx)
+	return presses[how](d.term, ctx)
 }
 
 // backupEnded tells that a run for the phone ended after since.

@@ -193,11 +193,17 @@ func runBox(ctx context.Context, c *call, o runOptions) (err error) {
 		out = c.err
 	}
 	a := onTerminal(out)
-	defer func() { err = errors.Join(err, a.board.Close()) }()
 	if o.board == boardRPi {
+		a = onBoard(out)
 		letGo := a.guard(ctx)
 		defer func() { err = errors.Join(err, a.release(letGo, err)) }() // when all is flushed, and the drives are let go
 	}
+	defer func() { err = errors.Join(err, a.screen.face.Close()) }()
+	return runOn(ctx, c, o, &a, dirs)
+}
+
+// runOn runs the box on its board, from the first look at its drives until they are let go.
+func runOn(ctx context.Context, c *call, o runOptions, a *appliance, dirs []string) (err error) {
 	log := slog.New(slog.DiscardHandler)
 	if o.log != "" {
 		f, ferr := openLog(o.log)
@@ -228,7 +234,7 @@ func runBox(ctx context.Context, c *call, o runOptions) (err error) {
 	a.box = firmware.New(firmware.Config{Bus: ports, Vault: b, Roster: roster{filepath.Join(c.state, enrolledName)}, Drives: b,
 		Policy: settings.Policy, Keeper: b, Diary: diary{c.state}, ClockTrusted: clockTrusted, Log: log})
 	a.mounts, a.log = m, log
-	err = errors.Join(a.serve(ctx, c.in, o, ports, dirs), a.board.Close())
+	err = errors.Join(a.serve(ctx, c.in, o, ports, dirs), a.screen.face.Close())
 	if err != nil {
 		return err
 	}
@@ -274,7 +280,9 @@ func (a *appliance) serve(ctx context.Context, in io.Reader, o runOptions, ports
 		}
 		return nil
 	})
-	g.Go(func() error { return a.keys(ctx, in) })
+	if a.term != nil {
+		g.Go(func() error { return a.keys(ctx, in) })
+	}
 	off, leave := a.box.Subscribe()
 	g.Go(func() error { defer leave(); a.off = untilOff(off); stop(); return nil })
 	a.watch(ctx, g)
@@ -345,7 +353,7 @@ func (a *appliance) keys(ctx context.Context, in io.Reader) (err error) {
 		if err != nil { // a terminal that is gone takes only the button with it
 			return nil
 		}
-		if _, err := a.board.Key(ctx, key); err != nil {
+		if _, err := a.term.Key(ctx, key); err != nil {
 			return ended(err)
 		}
 	}

@@ -1,0 +1,62 @@
+//go:build !rescue
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"sync"
+
+	"phonebackupbox/hal"
+)
+
+// face is where the box tells in words what it does.
+type face interface {
+	Println(line string) error    // a line that stays
+	Status(lines ...string) error // how things stand now, the most important line first
+	Close() error                 // what is written after that is none of its business
+}
+
+// serial is the face of a box without a screen: lines, for whoever looks at its serial line. Of the status it has the first line,
+// whenever that is another than before.
+type serial struct {
+	mu   sync.Mutex // guards said, and the order of what is written
+	out  io.Writer
+	said string
+}
+
+func (s *serial) Println(line string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, err := fmt.Fprintln(s.out, printable(line))
+	return err
+}
+
+func (s *serial) Status(lines ...string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(lines) == 0 || lines[0] == s.said {
+		return nil
+	}
+	s.said = lines[0]
+	_, err := fmt.Fprintln(s.out, printable("* "+s.said))
+	return err
+}
+
+func (s *serial) Close() error { return nil }
+
+// blind is a board without lights and without a button.
+type blind struct{}
+
+func (blind) Show(hal.Frame) error { return nil }
+
+func (blind) Edge(ctx context.Context) (hal.Edge, error) {
+	<-ctx.Done()
+	return hal.Edge{}, ctx.Err()
+}
+
+// onBoard makes the part of an appliance that people see where it is a real board: out is its console.
+func onBoard(out io.Writer) appliance {
+	return appliance{board: hal.Board{Strip: blind{}, Button: blind{}}, screen: &screen{face: &serial{out: out}}}
+}
