@@ -96,7 +96,7 @@ func (p *Phone) listWatched(ctx context.Context, x *index) error {
 	for try := 1; ; try++ {
 		p.changes.watch(true)
 		if err := p.s.list(ctx, x); err != nil {
-			if errors.Is(err, context.DeadlineExceeded) && whole.Err() == nil {
+			if ctx.Err() != nil && whole.Err() == nil {
 				err = fmt.Errorf("not listed within %v: %w", listWithin, errWedged)
 			}
 			return err

@@ -226,6 +226,43 @@ func TestAPhoneThatNoLongerAnswersEndsTheRun(t *testing.T) {
 	}
 }
 
+// TestAPhoneWhoseControlEndpointHangsEndsTheRun: a control transfer cannot be taken back, only waited for. One phone that
+// answers none, and hangs in a transaction of any kind besides, must end its run soon, and let go.
+func TestAPhoneWhoseControlEndpointHangsEndsTheRun(t *testing.T) {
+	for name, op := range map[string]uint16{"storages": vmtp.OpGetStorageIDs, "listing": vmtp.OpGetObjectPropList, "handles": vmtp.OpGetObjectHandles, "object": vmtp.OpGetObjectInfo, "file": vmtp.OpGetObject} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				q := vmtp.Quirks{MuteControl: true, NoBulkList: op == vmtp.OpGetObjectHandles || op == vmtp.OpGetObjectInfo}
+				r := plug(t, vmtp.Config{Quirks: q}, func(s *vphone.Storage) {
+					for i := range 1000 {
+						put(t, s, fmt.Sprintf("DCIM/%d/%d.jpg", i/100, i), june, vphone.Text("x"))
+					}
+				})
+				r.Delay(op, 1000*time.Hour)
+				began := time.Now()
+				report, err := r.driver.Backup(t.Context(), vphone.NewTree(), nil)
+				if err == nil && report.Complete() {
+					t.Errorf("called complete: %+v", report)
+				}
+				if err != nil && strings.Contains(err.Error(), "deadline") {
+					t.Errorf("an error that says nothing: %v", err)
+				}
+				if took := time.Since(began); took > 6*time.Minute {
+					t.Errorf("it took %v to end", took)
+				} else {
+					t.Log(took)
+				}
+				began = time.Now()
+				err = r.driver.Close()
+				if took := time.Since(began); err != nil || took > 10*time.Second {
+					t.Errorf("Close took %v: %v", took, err)
+				}
+				r.driver = nil
+			})
+		})
+	}
+}
+
 func TestUnpluggedAnywhereResumes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		measure := plug(t, vmtp.Config{}, func(s *vphone.Storage) { fillFew(t, s) })

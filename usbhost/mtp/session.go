@@ -232,10 +232,15 @@ func (s *session) cancel(ctx context.Context, transaction uint32) error {
 	return fmt.Errorf("device status: %w", DeviceBusy)
 }
 
+// control does a class request. It cannot be cancelled, so its time is bounded, whatever ctx says.
 func (s *session) control(ctx context.Context, setup usbhost.Setup, p []byte) (int, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.t.Open)
+	bounded, cancel := context.WithTimeout(ctx, s.t.Open)
 	defer cancel()
-	return s.link.pipe.Control(ctx, setup, p)
+	n, err := s.link.pipe.Control(bounded, setup, p)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		err = fmt.Errorf("class request %#02x: %w", setup.Request, errTimeout)
+	}
+	return n, err
 }
 
 // reopen opens the session: again where the phone believes that one is open or lets the first attempt run out, and after
@@ -248,7 +253,7 @@ func (s *session) reopen(ctx context.Context) error {
 			s.log.Info("mtp: resetting the phone's interface")
 			setup := usbhost.Setup{RequestType: 0x21, Request: requestReset, Index: s.link.number}
 			if _, err := s.control(ctx, setup, nil); err != nil {
-				return fmt.Errorf("mtp: reset: %w", err)
+				return fmt.Errorf("mtp: %w: reset: %w", errWedged, err)
 			}
 			if err := pause(ctx, 3*time.Second); err != nil {
 				return err

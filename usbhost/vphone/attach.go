@@ -15,6 +15,9 @@ import (
 // ErrCancelled is what a Port's methods return to the device when the host has cancelled the transaction under way.
 var ErrCancelled = errors.New("cancelled by the host")
 
+// ErrNoAnswer is what a Device's Control returns where it never answers: the transfer lasts until the host gives it up.
+var ErrNoAnswer = errors.New("no answer")
+
 // eventQueue is how many interrupt transfers wait for the host; further ones are lost, as they are on a phone whose
 // host does not poll.
 const eventQueue = 256
@@ -174,7 +177,11 @@ func (p *pipe) Control(ctx context.Context, s usbhost.Setup, b []byte) (int, err
 		p.a.Host().ClearHalt(s.Index&directionIn != 0)
 		return 0, nil
 	}
-	return p.a.Host().Control(s, b)
+	n, err := p.a.Host().Control(s, b)
+	if errors.Is(err, ErrNoAnswer) {
+		err = hostSide{ctx, p.a.gone}.wait(nil)
+	}
+	return n, err
 }
 
 func (p *pipe) Close() error {

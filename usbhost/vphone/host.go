@@ -60,7 +60,8 @@ func (h Host) Event(ctx context.Context) ([]byte, error) {
 	}
 }
 
-// Control does one class or vendor request; the standard ones are the host's to answer.
+// Control does one class or vendor request; the standard ones are the host's to answer. ErrNoAnswer is at once what a device
+// that does not answer would only be after the host's patience.
 func (h Host) Control(s usbhost.Setup, p []byte) (int, error) {
 	if h.a.isGone() {
 		return 0, usbhost.ErrUnplugged

@@ -32,6 +32,7 @@ type Quirks struct {
 	RootZeroInvalid    bool          // a listing of handle 0 is InvalidObjectHandle
 	HangOnFullPacket   bool          // falls silent after a partial read whose last packet is full, until Reset or replug
 	Wedge              bool          // falls silent when a transaction is cancelled in its data phase, until Reset or replug
+	MuteControl        bool          // answers no class request, to cancel, to reset or for its status
 	ResetKills         bool          // falls silent after Reset, until replug
 	ResponseInsteadZLP bool          // sends the response where a zero-length packet was due
 	HeaderAlone        bool          // sends each data container's header as a packet of its own

@@ -265,6 +265,9 @@ func (s *server) open() bool {
 // control answers a class request (USB Still Image Capture Device Definition 1.0, section 5.2). Like AOSP it takes a
 // Cancel or Reset for whatever runs, and answers only interface 0.
 func (s *server) control(port *vphone.Port, setup usbhost.Setup, p []byte) (int, error) {
+	if s.phone.cfg.Quirks.MuteControl {
+		return 0, vphone.ErrNoAnswer
+	}
 	if s.dead.Load() {
 		return 0, usbhost.ErrStalled
 	}
