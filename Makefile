@@ -65,11 +65,16 @@ ON_CARD := user/boxd=bin/arm64/boxd gokrazy/init=bin/arm64/init sbin/e2fsck=.cac
 	sbin/fsck.exfat=.cache/programs/arm64/fsck.exfat sbin/fsck.vfat=.cache/programs/arm64/fsck.fat \
 	$(foreach target,$(RESCUE),user/rescue/$(notdir $(target))=bin/rescue/$(notdir $(target)))
 
+# Who may sign updates for what is built, and its place among the releases; without the first, boxd takes no updates.
+UPDATE_KEY ?=
+UPDATE_COUNTER ?=
+RELEASE = -X main.version=$(VERSION) -X main.updateKey=$(UPDATE_KEY) -X main.updateCounter=$(UPDATE_COUNTER)
+
 .PHONY: card
 card: rescue ## build bin/card.img, the card of a Raspberry Pi, as a card or QEMU reads it
 	image/libusb/build arm64
 	image/programs/build arm64
-	$(call with-usb,arm64) build $(SAME) -tags libusb,netgo,osusergo -ldflags '$(LINK) -buildid= -X main.version=$(VERSION)' -o bin/arm64/boxd ./cmd/boxd
+	$(call with-usb,arm64) build $(SAME) -tags libusb,netgo,osusergo -ldflags '$(LINK) -buildid= $(RELEASE)' -o bin/arm64/boxd ./cmd/boxd
 	GOOS=linux GOARCH=arm64 CGO_ENABLED=0 go build $(SAME) -ldflags '-s -w -buildid=' -o bin/arm64/init ./image/init
 	go run ./image/pack $(foreach p,$(ON_CARD),--program $(p)) --out bin/card.img
 
@@ -80,6 +85,11 @@ image: card ## build bin/boxd-VERSION-rpi.img.xz, the card's image; needs an arm
 	mv $(IMAGE).xz.part $(IMAGE).xz
 	cd bin && sha256sum $(notdir $(IMAGE)).xz >$(notdir $(IMAGE)).xz.sha256
 	@cat $(IMAGE).xz.sha256; du -h $(IMAGE).xz
+
+.PHONY: update
+update: card ## sign bin/boxd-VERSION.update, for a drive or the page (UPDATE_PRIVATE_KEY=FILE UPDATE_KEY=KEY UPDATE_COUNTER=N, see image/update/sign)
+	@test -n "$(UPDATE_KEY)" -a -n "$(UPDATE_COUNTER)" || { echo "update: give UPDATE_KEY=, or the box that takes this update takes no other, and UPDATE_COUNTER=, one more than the last" >&2; exit 1; }
+	go run ./image/update/sign -key "$(UPDATE_PRIVATE_KEY)" -image bin/card.img -version "$(VERSION)" -counter "$(UPDATE_COUNTER)" -out bin/boxd-$(VERSION).update
 
 # Phones over USB need a C compiler and libusb's source; without, the box is built all the same, and says what it lacks.
 .PHONY: run

@@ -197,7 +197,7 @@ func (s *State) ejected(now time.Time, e Ejected) {
 		s.takeNews(newFault(codeOf(e.Err, JobEject), "", "the drives could not be let go"))
 		return
 	}
-	s.memory.off = true
+	s.memory.off, s.LetGo = true, true
 	if s.Restart == NoRestart {
 		s.say(now, "Pull the power.")
 	}

@@ -72,7 +72,8 @@ type State struct {
 	Upkeep  Upkeep    `json:"upkeep"`            // the periodic work, and what it found
 	Adopt   string    `json:"adopt,omitempty"`   // the unknown drive that AskingDrive is about
 	Update  string    `json:"update,omitempty"`  // the version that is to be installed, or was and waits to be started
-	Restart Restart   `json:"restart,omitempty"` // all is let go: the program is to end and be started anew, for this
+	Restart Restart   `json:"restart,omitempty"` // why the box is to be started anew, once LetGo
+	LetGo   bool      `json:"let_go,omitempty"`  // the drives are flushed and let go; nothing is done any more
 
 	memory memory // what Next remembers and nobody is shown
 }

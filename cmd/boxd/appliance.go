@@ -36,6 +36,12 @@ type appliance struct {
 	log    *slog.Logger   // of the ports' drivers; nil: no log
 	pulse  *pulse         // nil without a watchdog
 	off    bool           // shut down by the button; for who waited for serve
+
+	updates *updates         // nil where no updates are taken in
+	restart firmware.Restart // as off: why all is to be started anew
+	sick    bool             // as off: this system is an update that did not prove healthy
+	try     bool             // the machine is to be started from the other slot, at once
+	address string           // of the page
 }
 
 // onTerminal makes the part of an appliance that people see where it is a terminal: out.
@@ -95,7 +101,8 @@ func (a *appliance) page(addr string) (func(context.Context) error, error) {
 	}})
 	srv := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second}
 	srv.RegisterOnShutdown(h.Close)
-	a.screen.say("  status page: http://%s/", l.Addr())
+	a.address = l.Addr().String()
+	a.screen.say("  status page: http://%s/", a.address)
 	return func(ctx context.Context) error {
 		ended := make(chan error, 1)
 		go func() { ended <- srv.Serve(l) }()

@@ -40,6 +40,7 @@ func commands() []command {
 		{"key stick", "DIR", "put the words and the key onto a USB stick of their own", keyStickCommand},
 		{"unlock", "", "make a blank card the same box: its key and state, from a key stick and the drives", unlockCommand},
 		{"selftest", "", "try the drives out with a throw-away set of blobs", selftestCommand},
+		{"update", "FILE|status", "on the box: put new software onto the card, to be tried at the next start; what it runs now", updateCommand},
 		{"version", "", "print the version", versionCommand},
 	}
 }

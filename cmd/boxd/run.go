@@ -34,6 +34,7 @@ type runOptions struct {
 	vaultFlags
 	config, web, rescue, log string
 	board                    string // terminal or rpi
+	update                   string // folder where updates are remembered; "": none are taken
 	mount                    string // folder that drives are mounted in; "": somebody else mounts them
 	phones                   []string
 }
@@ -57,6 +58,7 @@ func runCommand(flags *pflag.FlagSet) action {
 	flags.StringArrayVar(&o.phones, "phone", nil, "`folder:DIR` counts as a phone that is plugged in while DIR is there; once for each")
 	flags.StringVar(&o.mount, "mount", "", "mount drives that are plugged in, in folders of `DIR`: on the box, where nobody else does")
 	flags.StringVar(&o.board, "board", boardTerminal, "what the box runs on: `terminal`, or rpi: a Raspberry Pi with its watchdog, started by image/init")
+	flags.StringVar(&o.update, "update", "", "take signed updates in: on the box, with --board rpi; what became of them is kept in `DIR`")
 	flags.StringVar(&o.log, "log", "", "add to this `file` what the box does and its faults, without names; at most 1 MiB, and as much in FILE.1")
 	rescue := rescueFlag(flags)
 	return func(ctx context.Context, c *call, args []string) (err error) {
@@ -65,6 +67,9 @@ func runCommand(flags *pflag.FlagSet) action {
 		}
 		if o.board != boardTerminal && o.board != boardRPi {
 			return usageError{fmt.Sprintf("--board %s: there is no such board", printable(o.board)), "terminal, or rpi"}
+		}
+		if o.update != "" && o.board != boardRPi {
+			return usageError{"--update is for a box that starts from its own card", "leave it out, or give --board rpi"}
 		}
 		o.rescue = *rescue
 		if c.state, err = stateFolder(c.state); err != nil {
@@ -213,6 +218,10 @@ func runOn(ctx context.Context, c *call, o runOptions, a *appliance, dirs []stri
 		defer func() { err = errors.Join(err, f.Close()) }()
 		log = f.logger()
 	}
+	if again := a.openUpdates(o.update, log); again {
+		return nil
+	}
+	defer func() { err = errors.Join(err, a.updates.Close()) }()
 	b, settings, err := o.newBays(c.state)
 	if err != nil {
 		return err
@@ -232,7 +241,7 @@ func runOn(ctx context.Context, c *call, o runOptions, a *appliance, dirs []stri
 	a.bays, a.probe = b, settings.PhoneClock.probes(time.Local)
 	ports := sockets{make(chan usbhost.Phone)}
 	a.box = firmware.New(firmware.Config{Bus: ports, Vault: b, Roster: roster{filepath.Join(c.state, enrolledName)}, Drives: b,
-		Policy: settings.Policy, Keeper: b, Diary: diary{c.state}, ClockTrusted: clockTrusted, Log: log})
+		Policy: settings.Policy, Keeper: b, Diary: diary{c.state}, ClockTrusted: clockTrusted, Log: log, Updater: a.updater()})
 	a.mounts, a.log = m, log
 	err = errors.Join(a.serve(ctx, c.in, o, ports, dirs), a.screen.face.Close())
 	if err != nil {
@@ -284,20 +293,25 @@ func (a *appliance) serve(ctx context.Context, in io.Reader, o runOptions, ports
 		g.Go(func() error { return a.keys(ctx, in) })
 	}
 	off, leave := a.box.Subscribe()
-	g.Go(func() error { defer leave(); a.off = untilOff(off); stop(); return nil })
+	g.Go(func() error { defer leave(); a.off, a.restart = untilOff(off); stop(); return nil })
+	g.Go(func() error { return a.update(ctx, stop) })
 	a.watch(ctx, g)
 	a.run(ctx, g)
 	return ended(g.Wait())
 }
 
-// untilOff returns true when the box was shut down by its button, false when its States end without.
-func untilOff(states <-chan firmware.State) bool {
+// untilOff returns when the box has let go of all: off when it was shut down by its button, why when it is to be started anew;
+// neither when its States end without.
+func untilOff(states <-chan firmware.State) (off bool, why firmware.Restart) {
 	for s := range states {
 		if s.Phase == firmware.Off {
-			return true
+			return true, firmware.NoRestart
+		}
+		if s.Restart != firmware.NoRestart && s.LetGo {
+			return false, s.Restart
 		}
 	}
-	return false
+	return false, firmware.NoRestart
 }
 
 // runPage is page at the usual address, unless another is wanted.

@@ -49,6 +49,8 @@ type lab struct {
 	bays  *bays
 	box   *firmware.Box
 	lane  lane
+
+	updater firmware.Updater // nil: it takes no updates
 }
 
 // run runs the box for as long as f takes.
@@ -71,7 +73,7 @@ func (l *lab) runOn(b *bays, f func()) {
 	l.bays = b
 	l.lane = make(lane)
 	l.box = firmware.New(firmware.Config{Bus: l.lane, Vault: l.bays, Roster: roster{filepath.Join(l.state, enrolledName)}, Drives: l.bays,
-		Keeper: l.bays, Diary: diary{l.state}})
+		Keeper: l.bays, Diary: diary{l.state}, Updater: l.updater})
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- l.box.Run(ctx) }()

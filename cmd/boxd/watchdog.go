@@ -88,6 +88,9 @@ func (a *appliance) release(letGo func(stop bool) error, err error) error {
 	if a.off && ofInit() {
 		return errors.Join(released, switchOff())
 	}
+	if a.try || a.sick || a.restart == firmware.ToUpdate {
+		return errors.Join(released, startAnew(!a.sick))
+	}
 	return released
 }
 

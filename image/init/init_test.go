@@ -37,7 +37,7 @@ func TestInit(t *testing.T) {
 	}
 	path := card(t, map[string]string{"user/boxd": "./standin"}, "")
 	m := boot(t, path)
-	for _, words := range []string{"init: starting", "/perm reaches to the card's end now", "standin: life 1 with run --mount /mnt --state /perm/box --web :80 --board rpi",
+	for _, words := range []string{"init: starting", "/perm reaches to the card's end now", "standin: life 1 with run --mount /mnt --state /perm/box --web :80 --board rpi --update /perm/update",
 		"standin: mount / ext4 ro", "standin: mount /dev devtmpfs rw,nosuid,noexec", "standin: mount /perm ext4 rw,nosuid,nodev,noexec", "init: /user/boxd ended with 0", "standin: life 2",
 		"init: /user/boxd ended with 125", "standin: life 3", "init: /user/boxd was ended by signal 9", "standin: life 4", "standin: flushed",
 		"all is written; the box is to be switched off"} {

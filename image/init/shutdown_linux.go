@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unsafe"
 
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
@@ -48,10 +49,33 @@ func shutDown(r *reaper, running []*service) {
 	unmountAll()
 	unix.Sync()
 	say("all is written; the box is %s", what)
+	if end == unix.LINUX_REBOOT_CMD_RESTART {
+		restart()
+	}
 	if err := unix.Reboot(end); err != nil {
 		say("%v", err)
 	}
 	select {} // process 1 must not end
+}
+
+// argument is what the machine is to be started anew with, if it is there: boxd has the Raspberry Pi's firmware try an update so.
+const argument = "/run/restart-argument"
+
+// restart starts the machine anew with the argument; it returns if there is none.
+func restart() {
+	b, err := os.ReadFile(argument)
+	if err != nil {
+		return
+	}
+	text, err := unix.BytePtrFromString(string(trimLine(b)))
+	if err != nil {
+		return
+	}
+	say("with %q", trimLine(b))
+	// reboot(2) with an argument, which package unix has no function for.
+	_, _, errno := unix.Syscall6(unix.SYS_REBOOT, unix.LINUX_REBOOT_MAGIC1, unix.LINUX_REBOOT_MAGIC2, unix.LINUX_REBOOT_CMD_RESTART2,
+		uintptr(unsafe.Pointer(text)), 0, 0)
+	say("%v", errno)
 }
 
 // end waits until the service has ended, or late has, upon which it is killed.

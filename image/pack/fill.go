@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	_ "embed"
 	"errors"
@@ -31,10 +32,14 @@ var texts = map[string]string{
 
 // makeBoot makes the FAT partition: what the Pi's bootloader reads.
 func (c contents) makeBoot(ctx context.Context, path, dir string) error {
-	if err := errors.Join(os.WriteFile(filepath.Join(dir, "config.txt"), configTxt, 0o644), os.WriteFile(filepath.Join(dir, "cmdline.txt"), cmdlineTxt, 0o644)); err != nil {
-		return fmt.Errorf("pack: %w", err)
+	// An update is started with tryboot.txt, and so with trial.txt (docs/adr/048-how-an-update-is-tried.md).
+	for name, text := range map[string][]byte{"config.txt": configTxt, "cmdline.txt": cmdlineTxt,
+		"tryboot.txt": append(bytes.Clone(configTxt), "cmdline=trial.txt\n"...), "trial.txt": bytes.Replace(cmdlineTxt, []byte("-02 "), []byte("-03 "), 1)} {
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o644); err != nil {
+			return fmt.Errorf("pack: %w", err)
+		}
 	}
-	top, err := match(dir, "config.txt", "cmdline.txt")
+	top, err := match(dir, "config.txt", "cmdline.txt", "tryboot.txt", "trial.txt")
 	for _, from := range []struct {
 		dir      string
 		patterns []string

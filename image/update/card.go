@@ -75,16 +75,21 @@ func (c Card) kept() (Slot, error) {
 	return kept, err
 }
 
+// OnTrial reports whether the running system is one that was not kept yet.
+func (c Card) OnTrial() (bool, error) {
+	kept, err := c.kept()
+	return err == nil && kept != c.Running, err
+}
+
 // Look reads the beginning of an update and reports whether it may be installed now.
 func (c Card) Look(r io.Reader, keys Keys) (Header, error) {
 	h, err := ReadHeader(r, keys)
 	if err != nil {
 		return Header{}, err
 	}
-	switch kept, err := c.kept(); {
-	case err != nil:
+	if trial, err := c.OnTrial(); err != nil {
 		return h, err
-	case kept != c.Running:
+	} else if trial {
 		return h, ErrOnTrial
 	}
 	rec, err := c.Memory.Read()

@@ -42,6 +42,11 @@ const (
 	RolledBack              // it did so too often and is given up
 )
 
+// String is what a log calls it.
+func (s Stand) String() string {
+	return [...]string{"settled", "on trial", "proven", "to be tried again", "rolled back"}[s]
+}
+
 // Booted takes in which slot runs and which one the box starts by itself. That a system is on trial follows from these two
 // alone, so it knows even where it cannot read its Record.
 func (r *Record) Booted(running, kept Slot) (Stand, Trial) {

@@ -2,6 +2,7 @@
 //
 //	openssl genpkey -algorithm ed25519 -out update-key.pem      once; the file never leaves its owner
 //	sign -key update-key.pem -public                            prints what UPDATE_KEY= is to be when images are built
+//	sign -key update-key.pem -image card.img -version 1.2 -counter 7 -out boxd-1.2.update
 //	sign -key update-key.pem -root root.squashfs -version 1.2 -counter 7 -kernel 6.12.47-v8+ -out boxd-1.2.update
 package main
 
@@ -9,6 +10,7 @@ import (
 	"crypto/ed25519"
 	"crypto/x509"
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/pem"
 	"errors"
 	"flag"
@@ -32,6 +34,7 @@ func run(args []string, out io.Writer) error {
 	keyFile := flags.String("key", "", "the private key's `file`: PKCS #8 in PEM, as openssl genpkey -algorithm ed25519 makes it")
 	public := flags.Bool("public", false, "print the public key and end")
 	root := flags.String("root", "", "the root image's `file`, a squashfs")
+	image := flags.String("image", "", "the `file` of a card's image, whose first root is taken")
 	to := flags.String("out", "", "the update's `file`")
 	flags.StringVar(&h.Version, "version", "", "`name` of the version, for people")
 	flags.Uint64Var(&h.Counter, "counter", 0, "`number` that grows with every release")
@@ -47,10 +50,22 @@ func run(args []string, out io.Writer) error {
 		_, err := fmt.Fprintln(out, base64.StdEncoding.EncodeToString(key.Public().(ed25519.PublicKey)))
 		return err
 	}
-	if *root == "" || *to == "" {
-		return errors.New("give -root FILE and -out FILE, or -public")
+	if (*root == "") == (*image == "") || *to == "" {
+		return errors.New("give -root FILE or -image FILE, and -out FILE; or -public")
 	}
-	return write(*to, h, *root, key)
+	in, err := os.Open(*root + *image)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	if *root != "" {
+		return write(*to, h, in, key)
+	}
+	found, err := rootOf(in)
+	if err != nil {
+		return fmt.Errorf("%s: %w", *image, err)
+	}
+	return write(*to, h, found, key)
 }
 
 func readKey(path string) (ed25519.PrivateKey, error) {
@@ -77,19 +92,37 @@ func readKey(path string) (ed25519.PrivateKey, error) {
 }
 
 // write makes the update under another name first: a half-written one is never found under its own.
-func write(to string, h update.Header, root string, key ed25519.PrivateKey) (err error) {
-	in, err := os.Open(root)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
+func write(to string, h update.Header, root io.ReadSeeker, key ed25519.PrivateKey) (err error) {
 	part := to + ".part"
 	out, err := os.Create(part)
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(update.Write(out, h, in, key), out.Close()); err != nil {
+	if err := errors.Join(update.Write(out, h, root, key), out.Close()); err != nil {
 		return errors.Join(err, os.Remove(part))
 	}
 	return os.Rename(part, to)
+}
+
+// rootOf finds the first root on a card's image: what the squashfs in its second partition says that it is long.
+func rootOf(image io.ReaderAt) (io.ReadSeeker, error) {
+	mbr, super := make([]byte, 512), make([]byte, 96)
+	if _, err := image.ReadAt(mbr, 0); err != nil {
+		return nil, err
+	}
+	entry := mbr[446+16:]
+	at, room := int64(binary.LittleEndian.Uint32(entry[8:]))*512, int64(binary.LittleEndian.Uint32(entry[12:]))*512
+	if mbr[510] != 0x55 || mbr[511] != 0xaa || room == 0 {
+		return nil, errors.New("no card's image: it has no partition table")
+	}
+	if _, err := image.ReadAt(super, at); err != nil {
+		return nil, err
+	}
+	// The superblock of squashfs 4.0 begins with "hsqs" and has the file system's length at 40 (Linux, fs/squashfs/squashfs_fs.h).
+	size := binary.LittleEndian.Uint64(super[40:])
+	if string(super[:4]) != "hsqs" || size == 0 || size > uint64(room) {
+		return nil, errors.New("its second partition holds no squashfs")
+	}
+	const block = 4096 // what mksquashfs makes the length a multiple of
+	return io.NewSectionReader(image, at, min((int64(size)+block-1)/block*block, room)), nil
 }

@@ -71,3 +71,28 @@ func TestSignRefuses(t *testing.T) {
 		t.Error("a file was written")
 	}
 }
+
+// The root of a card's image is all of its squashfs and nothing of what follows.
+func TestRootOfAnImage(t *testing.T) {
+	const at, room = 8, 64 // sectors
+	image := bytes.Repeat([]byte{0xee}, (at+room)*512)
+	image[510], image[511] = 0x55, 0xaa
+	copy(image[446+16+8:], []byte{at, 0, 0, 0, room, 0, 0, 0})
+	copy(image[at*512:], "hsqs")
+	copy(image[at*512+40:], []byte{0x10, 0x20, 0, 0, 0, 0, 0, 0}) // 8208 bytes
+	r, err := rootOf(bytes.NewReader(image))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, err := io.ReadAll(r); err != nil || !bytes.Equal(b, image[at*512:at*512+3*4096]) {
+		t.Errorf("%d bytes, %v", len(b), err)
+	}
+	for name, spoil := range map[string]func([]byte){"no table": func(b []byte) { b[510] = 0 }, "no squashfs": func(b []byte) { b[at*512] = 0 },
+		"longer than its room": func(b []byte) { b[at*512+42] = 1 }} {
+		bad := bytes.Clone(image)
+		spoil(bad)
+		if _, err := rootOf(bytes.NewReader(bad)); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
