@@ -58,6 +58,11 @@ func TestInit(t *testing.T) {
 			t.Errorf("the console says %q:\n%s", bad, m.Log())
 		}
 	}
+	for _, driver := range []string{"usbhid", "cdc_ether"} {
+		if !strings.Contains(m.Log(), "is taken from "+driver) {
+			t.Errorf("a device that was plugged in stays with %s:\n%s", driver, m.Log())
+		}
+	}
 	sound(t, path)
 
 	m = boot(t, path)
@@ -150,7 +155,8 @@ func boot(t *testing.T, path string) *vm.Machine {
 	}
 	m, err := vm.Boot(t.Context(), vm.Config{Kernel: kernel, Memory: 512, Args: "root=PARTUUID=b0c5b0c5-02 ro rootwait init=/gokrazy/init i6300esb.heartbeat=10",
 		Disks: []*vm.Disk{vm.NewDisk(path, "virtio-blk-pci,drive=DRIVE", 1)}, Extra: []string{"-device", "i6300esb", "-action", "watchdog=reset",
-			"-rtc", "base=1970-01-02T00:00:00", "-netdev", "user,id=net,restrict=on", "-device", "virtio-net-pci,netdev=net"}})
+			"-rtc", "base=1970-01-02T00:00:00", "-netdev", "user,id=net,restrict=on", "-device", "virtio-net-pci,netdev=net",
+			"-device", "qemu-xhci", "-device", "usb-kbd", "-netdev", "user,id=stranger,restrict=on,net=10.9.9.0/24", "-device", "usb-net,netdev=stranger"}})
 	if err != nil {
 		t.Fatal(err)
 	}

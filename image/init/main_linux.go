@@ -1,8 +1,11 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"os/signal"
 	"runtime/debug"
 	"time"
 
@@ -32,6 +35,7 @@ func main() {
 	r := newReaper()
 	mountPerm(r)
 	modules()
+	keyboards()
 	hostname()
 	dog.handOver()
 	say("%.1f s after the kernel started, boxd is started", uptime().Seconds())
@@ -40,6 +44,17 @@ func main() {
 		running = append(running, r.supervise(args))
 	}
 	shutDown(r, running)
+}
+
+// keyboards takes from a keyboard what the kernel itself would do for it: Ctrl-Alt-Del, and SysRq, on the serial line, too.
+func keyboards() {
+	signal.Ignore(unix.SIGINT) // what Ctrl-Alt-Del comes to
+	if err := unix.Reboot(unix.LINUX_REBOOT_CMD_CAD_OFF); err != nil {
+		say("keyboards: %v", err)
+	}
+	if err := os.WriteFile("/proc/sys/kernel/sysrq", []byte("0"), 0); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		say("keyboards: %v", err)
+	}
 }
 
 // say writes a line to the console, where whoever looks at the serial line finds it.

@@ -16,15 +16,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// wired is the board's own network socket. No other adapter is ever configured.
-const wired = "eth0"
-
 const (
 	retry      = 10 * time.Second // after a network that did not answer
 	leaseLeast = time.Minute      // a server that wants to be asked more often is not
 )
 
-// network gets the box an address and the time. Nothing waits for either: the box works without. It ends only when told to.
+// network gets the box an address and the time, and keeps strangers on USB away. Nothing waits for the first two: the box works
+// without. It ends only when told to.
 func network() {
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGHUP)
 	defer stop()
@@ -34,6 +32,7 @@ func network() {
 	byBattery()
 	servers := make(chan []string, 1)
 	go keepTime(ctx, servers)
+	go keepPorts(ctx, "/sys")
 	told := ""
 	for ctx.Err() == nil {
 		err := lease(ctx, servers)
@@ -56,14 +55,18 @@ func up(name string) error {
 
 // lease gets an address and keeps it for as long as the server lets it.
 func lease(ctx context.Context, servers chan<- []string) error {
-	link, err := netlink.LinkByName(wired)
+	name, err := wired("/sys")
 	if err != nil {
-		return fmt.Errorf("%s: %w", wired, err)
+		return err
+	}
+	link, err := netlink.LinkByName(name)
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
 	}
 	if err := netlink.LinkSetUp(link); err != nil {
 		return err
 	}
-	c, err := nclient4.New(wired)
+	c, err := nclient4.New(name)
 	if err != nil {
 		return err
 	}
