@@ -1,6 +1,8 @@
 package main
 
 import (
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -31,6 +33,27 @@ func TestConfig(t *testing.T) {
 	}
 	if c, err := readConfig(t.TempDir()); err != nil || c != defaults() {
 		t.Errorf("no box.toml: %+v, %v", c, err)
+	}
+}
+
+// The card's box.toml changes nothing as it is, and says truly what the box does: with every # before a setting gone, it does the same.
+func TestConfigOfTheCard(t *testing.T) {
+	b, err := os.ReadFile("../../image/pack/box.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c, err := parseConfig(configName, b); err != nil || c != defaults() {
+		t.Errorf("as it is: %+v, %v", c, err)
+	}
+	b = regexp.MustCompile(`(?m)^#([a-z\[])`).ReplaceAll(b, []byte("$1"))
+	c, err := parseConfig(configName, b)
+	if err != nil || c.Survive == nil || *c.Survive != 1 {
+		t.Fatalf("%+v, %v\n%s", c, err, b)
+	}
+	want := defaults()
+	want.Survive, want.Unlock, want.RestoreByButton, want.PhoneClock = c.Survive, firmware.UnlockCard, firmware.ButtonYes, clockAuto
+	if c != want {
+		t.Errorf("%+v, but the box does %+v", c, want)
 	}
 }
 

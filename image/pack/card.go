@@ -3,14 +3,15 @@ package main
 import (
 	"context"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"time"
 )
 
 // The card, in bytes. A root has room to grow: an update must fit into the slot that is there.
@@ -27,17 +28,19 @@ const (
 const (
 	// diskID is the MBR's signature: the kernel finds the root by it and the partition's number, as PARTUUID.
 	diskID = 0xb0c5b0c5
-	// epoch dates every file and file system: 2026-01-01. Two builds must not differ by when they ran.
-	epoch = "1767225600"
-
-	kernelModule   = "github.com/gokrazy/kernel.rpi"
-	firmwareModule = "github.com/gokrazy/firmware"
 )
+
+// made dates every file and file system: two builds must not differ by when they ran.
+var made = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // contents is what goes onto a card.
 type contents struct {
+	version          string
 	kernel, firmware string            // folders
 	programs         map[string]string // name in the root → file here
+	terms            map[string]string // whose licence → file here
+	goTerms          []byte            // the licences of Go and of modules
+	sources          string            // image/sources/list
 	out              string
 }
 
@@ -112,7 +115,7 @@ func makePerm(ctx context.Context, path string) error {
 		path, fmt.Sprintf("%dk", permSize/1024))
 }
 
-// tool runs a program of a Debian package, with the clock at epoch.
+// tool runs a program of a Debian package, with the clock as made.
 func tool(ctx context.Context, pkg, name string, args ...string) error {
 	path, err := exec.LookPath(name)
 	if err != nil {
@@ -122,22 +125,10 @@ func tool(ctx context.Context, pkg, name string, args ...string) error {
 		return fmt.Errorf("pack: %s is missing (Debian: apt-get install %s)", name, pkg)
 	}
 	cmd := exec.CommandContext(ctx, path, args...)
+	epoch := strconv.FormatInt(made.Unix(), 10)
 	cmd.Env = append(os.Environ(), "SOURCE_DATE_EPOCH="+epoch, "E2FSPROGS_FAKE_TIME="+epoch, "TZ=UTC", "LC_ALL=C", "MTOOLS_SKIP_CHECK=1")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("pack: %s: %w: %s", name, err, strings.TrimSpace(string(out)))
 	}
 	return nil
-}
-
-// module fetches a module at the version that go.mod pins and returns its folder.
-func module(ctx context.Context, path string) (string, error) {
-	out, err := exec.CommandContext(ctx, "go", "mod", "download", "-json", path).Output()
-	if err != nil {
-		return "", fmt.Errorf("pack: fetch %s: %w: %s", path, err, out)
-	}
-	var m struct{ Dir string }
-	if err := json.Unmarshal(out, &m); err != nil {
-		return "", fmt.Errorf("pack: fetch %s: %w", path, err)
-	}
-	return m.Dir, nil
 }

@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"time"
 )
 
 //go:embed config.txt
@@ -19,6 +18,16 @@ var configTxt []byte
 
 //go:embed cmdline.txt
 var cmdlineTxt []byte
+
+//go:embed box.toml
+var boxToml []byte
+
+//go:embed licences.txt
+var licencesTxt []byte
+
+// tryOnce ends tryboot.txt, which the bootloader reads in place of config.txt when it was told to try a start once: an update is
+// tried with a command line of its own, which names its slot (docs/adr/048-how-an-update-is-tried.md).
+const tryOnce = "\n# Read in place of config.txt when an update is tried.\ncmdline=trial.txt\n"
 
 // folders are where the kernel, init and boxd mount something or look for something; the root itself is never written.
 var folders = []string{"boot", "dev", "etc", "gokrazy", "mnt", "perm", "proc", "run", "sys", "tmp", "user"}
@@ -32,40 +41,54 @@ var texts = map[string]string{
 
 // makeBoot makes the FAT partition: what the Pi's bootloader reads.
 func (c contents) makeBoot(ctx context.Context, path, dir string) error {
-	// An update is started with tryboot.txt, and so with trial.txt (docs/adr/048-how-an-update-is-tried.md).
-	for name, text := range map[string][]byte{"config.txt": configTxt, "cmdline.txt": cmdlineTxt,
-		"tryboot.txt": append(bytes.Clone(configTxt), "cmdline=trial.txt\n"...), "trial.txt": bytes.Replace(cmdlineTxt, []byte("-02 "), []byte("-03 "), 1)} {
-		if err := os.WriteFile(filepath.Join(dir, name), text, 0o644); err != nil {
-			return fmt.Errorf("pack: %w", err)
-		}
-	}
-	top, err := match(dir, "config.txt", "cmdline.txt", "tryboot.txt", "trial.txt")
-	for _, from := range []struct {
-		dir      string
-		patterns []string
-	}{
-		{c.firmware, []string{"bootcode.bin", "start*.elf", "fixup*.dat", "LICENSE.broadcom"}},
-		{c.kernel, []string{"vmlinuz", "*.dtb", "LICENSE.linux"}},
-	} {
-		files, merr := match(from.dir, from.patterns...)
-		top, err = append(top, files...), errors.Join(err, merr)
-	}
-	overlays, oerr := match(filepath.Join(c.kernel, "overlays"), "*.dtbo", "overlay_map.dtb")
-	if err = errors.Join(err, oerr); err != nil {
-		return err
-	}
 	// mcopy keeps a file's time where it is asked to, and modules in the cache have that of their download: copies have ours.
 	stage := filepath.Join(dir, "stage")
-	if err := errors.Join(copyAll(stage, top), copyAll(filepath.Join(stage, "overlays"), overlays)); err != nil {
+	err := os.MkdirAll(filepath.Join(stage, "licences"), 0o755)
+	for name, text := range map[string][]byte{
+		"config.txt": configTxt, "cmdline.txt": cmdlineTxt, "tryboot.txt": append(slices.Clone(configTxt), tryOnce...), "trial.txt": bytes.Replace(cmdlineTxt, []byte("-02 "), []byte("-03 "), 1),
+		"box.toml":            bytes.ReplaceAll(boxToml, []byte("\n"), []byte("\r\n")), // for an editor on Windows, too
+		"licences/README.txt": licencesTxt, "licences/go.txt": c.goTerms,
+	} {
+		err = errors.Join(err, writeFile(filepath.Join(stage, name), text, 0o644))
+	}
+	for name, file := range c.terms {
+		err = errors.Join(err, copyFile(filepath.Join(stage, "licences", name+".txt"), file, 0o644))
+	}
+	for _, from := range []struct {
+		to, dir  string
+		patterns []string
+	}{
+		{"", c.firmware, []string{"bootcode.bin", "start*.elf", "fixup*.dat"}},
+		{"", c.kernel, []string{"vmlinuz", "*.dtb"}},
+		{"overlays", filepath.Join(c.kernel, "overlays"), []string{"*.dtbo", "overlay_map.dtb"}},
+		{"licences", c.firmware, []string{"LICENSE.broadcom"}},
+		{"licences", c.kernel, []string{"LICENSE.linux"}},
+	} {
+		files, merr := match(from.dir, from.patterns...)
+		err = errors.Join(err, merr, copyAll(filepath.Join(stage, from.to), files))
+	}
+	if err != nil {
 		return fmt.Errorf("pack: %w", err)
 	}
-	entries, err := match(stage, "*")
-	if err != nil {
+	if err := tool(ctx, "dosfstools", "mkfs.vfat", "--invariant", "-F", "32", "-s", "1", "-n", "BOXD", "-C", path, strconv.Itoa(bootSize/1024)); err != nil {
 		return err
 	}
-	return errors.Join(
-		tool(ctx, "dosfstools", "mkfs.vfat", "--invariant", "-F", "32", "-s", "1", "-n", "BOXD", "-C", path, strconv.Itoa(bootSize/1024)),
-		tool(ctx, "mtools", "mcopy", append(append([]string{"-i", path, "-s", "-m"}, entries...), "::")...))
+	// File by file, in order: left to itself mcopy takes a folder's files in whatever order this machine's disk has them.
+	for _, folder := range []string{"", "licences", "overlays"} {
+		if folder != "" {
+			if err := tool(ctx, "mtools", "mmd", "-i", path, "::"+folder); err != nil {
+				return err
+			}
+		}
+		files, err := plainFiles(filepath.Join(stage, folder))
+		if err != nil {
+			return err
+		}
+		if err := tool(ctx, "mtools", "mcopy", append(append([]string{"-i", path, "-m"}, files...), "::"+folder)...); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // makeRoot makes the root: programs, their folders, and nothing that a stranger could log in to.
@@ -76,8 +99,9 @@ func (c contents) makeRoot(ctx context.Context, path, dir string) error {
 		err = errors.Join(err, os.MkdirAll(filepath.Join(stage, name), 0o755))
 	}
 	for name, text := range texts {
-		err = errors.Join(err, os.WriteFile(filepath.Join(stage, name), []byte(text), 0o444))
+		err = errors.Join(err, writeFile(filepath.Join(stage, name), []byte(text), 0o444))
 	}
+	err = errors.Join(err, writeFile(filepath.Join(stage, "etc/ssl/certs/ca-certificates.crt"), authorities(), 0o444))
 	for name, file := range c.programs {
 		if !fs.ValidPath(name) || name == "." {
 			return fmt.Errorf("pack: %q is no name in the root", name)
@@ -110,15 +134,28 @@ func match(dir string, patterns ...string) ([]string, error) {
 	return all, nil
 }
 
+// plainFiles lists the files of dir itself, in order.
+func plainFiles(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("pack: %w", err)
+	}
+	var files []string
+	for _, e := range entries {
+		if !e.IsDir() {
+			files = append(files, filepath.Join(dir, e.Name()))
+		}
+	}
+	return files, nil
+}
+
 func copyAll(dir string, files []string) error {
 	for _, f := range files {
 		if err := copyFile(filepath.Join(dir, filepath.Base(f)), f, 0o644); err != nil {
 			return err
 		}
 	}
-	n, err := strconv.ParseInt(epoch, 10, 64)
-	t := time.Unix(n, 0)
-	return errors.Join(err, os.Chtimes(dir, t, t))
+	return nil
 }
 
 // copyFile copies a file, with its folder, and dates it.
@@ -127,7 +164,11 @@ func copyFile(to, from string, mode fs.FileMode) error {
 	if err != nil {
 		return err
 	}
-	n, err := strconv.ParseInt(epoch, 10, 64)
-	t := time.Unix(n, 0)
-	return errors.Join(err, os.MkdirAll(filepath.Dir(to), 0o755), os.WriteFile(to, b, mode), os.Chmod(to, mode), os.Chtimes(to, t, t))
+	return writeFile(to, b, mode)
+}
+
+// writeFile makes a file, with its folder, and dates both.
+func writeFile(to string, b []byte, mode fs.FileMode) error {
+	dir := filepath.Dir(to)
+	return errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(to, b, mode), os.Chmod(to, mode), os.Chtimes(to, made, made), os.Chtimes(dir, made, made))
 }

@@ -26,11 +26,14 @@ func main() {
 // run packs what the arguments name.
 func run(ctx context.Context, args []string) error {
 	var c contents
-	var programs []string
+	var programs, terms []string
+	var bill string
 	flags := pflag.NewFlagSet("pack", pflag.ContinueOnError)
-	flags.StringVar(&c.kernel, "kernel", "", "the kernel's `folder`; default: the module that go.mod pins")
-	flags.StringVar(&c.firmware, "firmware", "", "the firmware's `folder`; default: the module that go.mod pins")
 	flags.StringArrayVar(&programs, "program", nil, "`NAME=FILE`: a program and its name in the root, such as user/boxd=bin/arm64/boxd")
+	flags.StringArrayVar(&terms, "licence", nil, "`NAME=FILE`: what must be said of a part that is neither Go's nor the kernel's")
+	flags.StringVar(&c.sources, "sources", "image/sources/list", "the `file` that names the sources of such parts")
+	flags.StringVar(&c.version, "version", "development", "the `name` of what is on the card")
+	flags.StringVar(&bill, "bill", "", "also write a `file` that lists all parts (CycloneDX, JSON)")
 	flags.StringVar(&c.out, "out", "", "the image `file`")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -38,23 +41,41 @@ func run(ctx context.Context, args []string) error {
 	if flags.NArg() > 0 || c.out == "" || len(programs) == 0 {
 		return errors.New("usage: pack --program gokrazy/init=FILE --program user/boxd=FILE ... --out IMAGE")
 	}
-	c.programs = make(map[string]string)
-	for _, p := range programs {
-		name, file, ok := strings.Cut(p, "=")
-		if !ok {
-			return fmt.Errorf("pack: --program %s is not NAME=FILE", p)
-		}
-		c.programs[name] = file
-	}
 	var err error
-	if c.kernel == "" {
-		c.kernel, err = module(ctx, kernelModule)
+	if c.programs, err = pairs(programs); err != nil {
+		return err
 	}
-	if err == nil && c.firmware == "" {
-		c.firmware, err = module(ctx, firmwareModule)
+	if c.terms, err = pairs(terms); err != nil {
+		return err
 	}
+	modules, err := c.linked(ctx)
 	if err != nil {
 		return err
 	}
+	c.kernel, c.firmware = modules[0].dir, modules[1].dir
+	if c.goTerms, err = goTerms(ctx, modules[2:]); err != nil {
+		return err
+	}
+	if bill != "" {
+		text, err := c.bill(modules)
+		if err == nil {
+			err = os.WriteFile(bill, text, 0o644)
+		}
+		if err != nil {
+			return fmt.Errorf("pack: %w", err)
+		}
+	}
 	return c.write(ctx)
+}
+
+func pairs(list []string) (map[string]string, error) {
+	m := make(map[string]string)
+	for _, p := range list {
+		name, file, ok := strings.Cut(p, "=")
+		if !ok {
+			return nil, fmt.Errorf("pack: %s is not NAME=FILE", p)
+		}
+		m[name] = file
+	}
+	return m, nil
 }

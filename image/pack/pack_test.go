@@ -2,6 +2,8 @@ package main
 
 import (
 	"crypto/sha256"
+	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"io"
 	"os"
@@ -13,18 +15,19 @@ import (
 	"testing"
 
 	"phonebackupbox/image/card"
+	"phonebackupbox/image/update"
 )
 
 // pack makes an image of the pinned kernel and firmware in a folder of its own, with one program, and returns its path.
-func pack(t *testing.T, program string) string {
+func pack(t *testing.T, dir, program string) string {
 	t.Helper()
-	dir := t.TempDir()
 	file := filepath.Join(dir, "program")
 	if err := os.WriteFile(file, []byte(program), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	out := filepath.Join(dir, "image")
-	if err := run(t.Context(), []string{"--program", "user/boxd=" + file, "--program", "gokrazy/init=" + file, "--out", out}); err != nil {
+	if err := run(t.Context(), []string{"--program", "user/boxd=" + file, "--program", "gokrazy/init=" + file, "--licence", "libusb=" + file, "--sources", "../sources/list",
+		"--bill", filepath.Join(dir, "bill"), "--out", out}); err != nil {
 		t.Fatal(err)
 	}
 	return out
@@ -89,8 +92,14 @@ func partition(t *testing.T, image string, at, size int64) string {
 // TestImage reads an image with tools that we did not write.
 func TestImage(t *testing.T) {
 	needTools(t)
-	image := pack(t, "a program")
-	if sum(t, pack(t, "a program")) != sum(t, image) {
+	image := pack(t, t.TempDir(), "a program")
+	// Another file system lists its files in another order.
+	other, err := os.MkdirTemp("/dev/shm", "pack")
+	if err != nil {
+		other = t.TempDir()
+	}
+	defer os.RemoveAll(other)
+	if sum(t, pack(t, other, "a program")) != sum(t, image) {
 		t.Error("two builds of the same differ")
 	}
 
@@ -121,17 +130,67 @@ func TestImage(t *testing.T) {
 	tell(t, "fsck.vfat", "-n", boot)
 	names := tell(t, "mdir", "-i", boot, "-b", "-/", "::")
 	for _, want := range []string{"::/vmlinuz\n", "::/config.txt\n", "::/cmdline.txt\n", "::/start4.elf\n", "::/bootcode.bin\n", "::/bcm2710-rpi-3-b-plus.dtb\n",
-		"::/bcm2710-rpi-zero-2-w.dtb\n", "::/bcm2711-rpi-4-b.dtb\n", "::/bcm2712-rpi-5-b.dtb\n", "::/overlays/overlay_map.dtb\n"} {
+		"::/bcm2710-rpi-zero-2-w.dtb\n", "::/bcm2711-rpi-4-b.dtb\n", "::/bcm2712-rpi-5-b.dtb\n", "::/overlays/overlay_map.dtb\n", "::/licences/LICENSE.linux\n",
+		"::/licences/LICENSE.broadcom\n", "::/licences/libusb.txt\n", "::/licences/README.txt\n"} {
 		if !strings.Contains(names, want) {
 			t.Errorf("the boot partition lacks %q", want)
 		}
 	}
-	if line := tell(t, "mtype", "-i", boot, "::/cmdline.txt"); !strings.Contains(line, "root=PARTUUID=b0c5b0c5-02 ro ") {
+	if line := mtype(t, boot, "cmdline.txt"); !strings.Contains(line, "root=PARTUUID=b0c5b0c5-02 ro ") {
 		t.Errorf("the kernel is not told of a read-only root: %q", line)
+	}
+
+	if mtype(t, boot, "tryboot.txt") != mtype(t, boot, "config.txt")+tryOnce || strings.Replace(mtype(t, boot, "trial.txt"), "-03 ", "-02 ", 1) != mtype(t, boot, "cmdline.txt") {
+		t.Error("an update would not be tried as it is started later")
+	}
+	for name, want := range map[string]update.Slot{"cmdline.txt": update.SlotA, "trial.txt": update.SlotB} {
+		if _, slot, err := update.Root([]byte(mtype(t, boot, name))); err != nil || slot != want {
+			t.Errorf("%s starts slot %v: %v", name, slot, err)
+		}
+	}
+	if text := mtype(t, boot, "licences/go.txt"); !strings.Contains(text, "==== Go and its standard library") {
+		t.Error("Go's licence is missing")
 	}
 
 	perm := partition(t, image, bootStart+bootSize+2*rootSize, permSize)
 	tell(t, "e2fsck", "-f", "-n", perm)
+}
+
+func mtype(t *testing.T, boot, name string) string {
+	t.Helper()
+	return tell(t, "mtype", "-i", boot, "::/"+name)
+}
+
+// TestBill sees that the list of parts names what the go command linked into a program, and those that are not Go's.
+func TestBill(t *testing.T) {
+	program := filepath.Join(t.TempDir(), "init")
+	tell(t, "go", "build", "-o", program, "../init")
+	c := contents{version: "1.2", programs: map[string]string{"gokrazy/init": program}, sources: "../sources/list"}
+	modules, err := c.linked(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := c.bill(modules)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got struct {
+		BOMFormat, SpecVersion string
+		Metadata               struct{ Component part }
+		Components             []part
+	}
+	if err := json.Unmarshal(b, &got); err != nil || got.BOMFormat != "CycloneDX" || got.SpecVersion != "1.5" || got.Metadata.Component.Version != "1.2" {
+		t.Errorf("%+v, %v", got, err)
+	}
+	for _, name := range []string{kernelModule, firmwareModule, "github.com/insomniacslk/dhcp", "libusb", "e2fsprogs", "glibc", "/gokrazy/init"} {
+		i := slices.IndexFunc(got.Components, func(p part) bool { return p.Name == name })
+		if i < 0 || len(got.Components[i].Hashes) != 1 || len(got.Components[i].Hashes[0].Content) != 64 {
+			t.Errorf("%s: %+v", name, got.Components)
+		}
+	}
+	if text, err := goTerms(t.Context(), modules[2:]); err != nil || !strings.Contains(string(text), "==== github.com/insomniacslk/dhcp v") {
+		t.Errorf("the licences of what is in init: %v", err)
+	}
 }
 
 // TestRoot sees that the root holds what it is given and nothing that lets anybody in.
@@ -148,7 +207,7 @@ func TestRoot(t *testing.T) {
 	for _, m := range line.FindAllStringSubmatch(tell(t, "unsquashfs", "-lls", root), -1) {
 		got = append(got, strings.Join(m[1:], " "))
 	}
-	want := []string{"-r--r--r-- root/root etc/hostname", "-r--r--r-- root/root etc/hosts", "-r--r--r-- root/root etc/modules", "-r-xr-xr-x root/root user/boxd",
+	want := []string{"drwxr-xr-x root/root etc/ssl", "drwxr-xr-x root/root etc/ssl/certs", "-r--r--r-- root/root etc/ssl/certs/ca-certificates.crt", "-r--r--r-- root/root etc/hostname", "-r--r--r-- root/root etc/hosts", "-r--r--r-- root/root etc/modules", "-r-xr-xr-x root/root user/boxd",
 		"lrwxrwxrwx root/root etc/resolv.conf -> /tmp/resolv.conf"}
 	for _, f := range folders {
 		want = append(want, "drwxr-xr-x root/root "+f)
@@ -157,6 +216,13 @@ func TestRoot(t *testing.T) {
 	slices.Sort(want)
 	if !slices.Equal(got, want) {
 		t.Errorf("the root holds\n%s\nnot\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// Whom the box believes is a list that a client can read.
+func TestAuthorities(t *testing.T) {
+	if !x509.NewCertPool().AppendCertsFromPEM(authorities()) {
+		t.Error("no list of authorities")
 	}
 }
 
