@@ -153,3 +153,99 @@ func (t *Tree) recordParts(fresh bool) error {
 	_, err := t.putRecord(files)
 	return err
 }
+
+// reading is a large file that is being read.
+type reading struct {
+	size int64 // bytes of the whole file
+	e    *entry
+	put  int // its first chunks that are in packs that were put
+	said int // of these, how many a record names
+}
+
+// minGrown is how many bytes of a file that is being read are worth another record. Of a long file it takes a 64th of what was
+// read, since a record names each chunk: all of a film's records come to as much as 65 of the last.
+const minGrown = 16 << 20
+
+// beginReading says that a file is being read, so that a power cut in its middle leaves a record of its beginning. done ends that.
+func (t *Tree) beginReading(name string, size int64, e *entry) (done func()) {
+	if size < minGrown || !e.timed() {
+		return func() {}
+	}
+	t.rec.mu.Lock()
+	defer t.rec.mu.Unlock()
+	if t.rec.reading == nil {
+		t.rec.reading = map[string]*reading{}
+	}
+	r := &reading{size: size, e: e}
+	t.rec.reading[name] = r
+	return func() {
+		t.rec.mu.Lock()
+		defer t.rec.mu.Unlock()
+		if t.rec.reading[name] == r {
+			delete(t.rec.reading, name)
+		}
+	}
+}
+
+// recordBegun writes a record of the beginnings of files that are being read, if they have grown. old is the record whose
+// place it takes once it is durable.
+func (t *Tree) recordBegun() (old string, err error) {
+	t.rec.mu.Lock()
+	var files []resumeFile
+	grown := false
+	for name, r := range t.rec.reading {
+		ids := t.beginning(r)
+		if len(ids) == 0 {
+			continue
+		}
+		files = append(files, resumeFile{quote(name), r.size, r.e.mtime(), ids})
+		grown = grown || int64(r.put-r.said)*chunkSize >= max(minGrown, int64(r.said)*chunkSize/64)
+	}
+	if grown {
+		for _, r := range t.rec.reading {
+			r.said = r.put
+		}
+	}
+	t.rec.mu.Unlock()
+	if !grown {
+		return "", nil
+	}
+	name, err := t.putRecord(files)
+	if err != nil {
+		return "", err
+	}
+	t.rec.mu.Lock()
+	defer t.rec.mu.Unlock()
+	old, t.rec.begun = t.rec.begun, name
+	t.rec.logs = append(t.rec.logs, name)
+	return old, nil
+}
+
+// beginning returns the first chunks of a file that is being read, each of chunkSize bytes, as far as they are in packs that
+// were put. t.rec.mu is held.
+func (t *Tree) beginning(r *reading) []hash {
+	c := r.e.many
+	if c == nil {
+		return nil
+	}
+	c.mu.Lock()
+	ids := slices.Clone(c.ids)
+	c.mu.Unlock()
+	t.w.mu.Lock()
+	defer t.w.mu.Unlock()
+	for r.put < len(ids) && int64(r.put+1)*chunkSize < r.size && ids[r.put] != (hash{}) && t.isPut(ids[r.put]) {
+		r.put++
+	}
+	return ids[:r.put]
+}
+
+// dropRecord deletes a record that a later one made needless; "" is none.
+func (t *Tree) dropRecord(name string) error {
+	if name == "" {
+		return nil
+	}
+	t.rec.mu.Lock()
+	t.rec.logs = slices.DeleteFunc(t.rec.logs, func(l string) bool { return l == name })
+	t.rec.mu.Unlock()
+	return t.v.deleteAll(t.w.ctx, []string{name})
+}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"testing/synctest"
 	"time"
 
 	"phonebackupbox/storage"
@@ -163,3 +164,71 @@ func TestABeginningOfAnotherVersion(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestPowerFailsInTheMiddleOfAFilm: the power goes while a film is being read. What was durable is gone on with, all but
+// what a record is not worth.
+func TestPowerFailsInTheMiddleOfAFilm(t *testing.T) {
+	for seed := range 2 {
+		synctest.Test(t, func(t *testing.T) { powerFailsInAFilm(t, seed) })
+	}
+}
+
+func powerFailsInAFilm(t *testing.T, seed int) {
+	film := crashFiles(8, 1, 25*chunkSize-999)[0]
+	size, cut := int64(len(film.data)), (20+seed)*chunkSize+77
+	m := newMapStore()
+	v, words := newVault(t, m)
+	v.pace = usual
+	v.pace.pack, v.pace.sync = chunkSize+10_000, 1
+	tree, err := v.Begin(t.Context(), pixel)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var after *mapStore
+	cable := errors.New("the end of the test")
+	r := io.MultiReader(bytes.NewReader(film.data[:cut]), readerFunc(func([]byte) (int, error) {
+		synctest.Wait() // until all that was read is put, recorded and durable, as far as it ever will be
+		after = m.restart(func(string) bool { return false })
+		return 0, cable
+	}))
+	if err := tree.Create(film.name, size, film.mtime, r); !errors.Is(err, cable) {
+		t.Fatal(err)
+	}
+	if err := tree.Close(); err != nil {
+		t.Fatal(err)
+	}
+	durable := int64(after.dataBytes())
+	tree, err = openVault(t, after, words).Begin(t.Context(), pixel)
+	if err != nil {
+		t.Fatal(err)
+	}
+	part, err := tree.Begun(film.name, size, film.mtime)
+	if err != nil {
+		t.Fatalf("%d bytes are durable, and nothing is gone on with: %v", durable, err)
+	}
+	const underWay = 6 * chunkSize // chunks are stored at the same time, and the first may be in the pack that is filled last
+	if part.Size() > int64(cut) || part.Size() < durable-minGrown-underWay {
+		t.Errorf("%d bytes are durable, and it goes on from %d", durable, part.Size())
+	}
+	if err := tree.Continue(film.name, size, film.mtime, part.Size(), bytes.NewReader(film.data[part.Size():])); err != nil {
+		t.Fatal(err)
+	}
+	s, err := tree.Commit(t.Context(), Outcome{Complete: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fsys, err := tree.v.FS(t.Context(), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sameFiles(t, fsys, []phoneFile{film})
+	for name := range after.blobs {
+		if strings.HasPrefix(name, "resume/") {
+			t.Errorf("%s is left", name)
+		}
+	}
+}
+
+type readerFunc func(p []byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }

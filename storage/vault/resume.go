@@ -34,6 +34,9 @@ type recorder struct {
 	said  []freshFile      // in the records of names
 	names []string         // records since they were last made one
 	parts map[string]*part // by path: beginnings of files, of this run and of earlier ones
+
+	reading map[string]*reading // by path: large files that are being read
+	begun   string              // the record of their beginnings, "" if there is none
 }
 
 type freshFile struct {
@@ -69,21 +72,36 @@ func (t *Tree) keep() {
 		if failed {
 			continue // Create and Commit tell
 		}
-		if unsynced >= t.v.pace.sync || due && unsynced > 0 {
-			due = true
-			if t.w.sync() != nil || t.w.writeIndex(t.v.pace.index) != nil {
-				continue
-			}
-		}
-		if err := t.record(); err != nil {
+		due = due || unsynced >= t.v.pace.sync
+		if err := t.note(due && unsynced > 0); err != nil {
 			t.w.mu.Lock()
 			t.w.fail(err)
 			t.w.mu.Unlock()
+			continue
 		}
 		if due {
 			timer.Reset(syncAfter)
 		}
 	}
+}
+
+// note writes records of what was put. If a Sync is due, they come before it, so that it makes them durable together with
+// what they name: records that came after would wait for the next, and a power cut cost as much as was put meanwhile.
+func (t *Tree) note(due bool) error {
+	if err := t.record(); err != nil || !due {
+		return err
+	}
+	old, err := t.recordBegun()
+	if err != nil {
+		return err
+	}
+	if err := t.w.sync(); err != nil {
+		return err
+	}
+	if err := t.dropRecord(old); err != nil {
+		return err
+	}
+	return t.w.writeIndex(t.v.pace.index)
 }
 
 // record writes a resume record of the files that have become wholly stored. It may be durable before their packs
@@ -144,7 +162,7 @@ func (t *Tree) merge() error {
 	t.rec.mu.Lock()
 	old := t.rec.names
 	t.rec.names, t.rec.said = nil, nil
-	t.rec.logs = append(t.rec.logs[:len(t.rec.logs)-len(old)], name)
+	t.rec.logs = append(slices.DeleteFunc(t.rec.logs, func(l string) bool { return slices.Contains(old, l) }), name)
 	t.rec.mu.Unlock()
 	return t.v.deleteAll(t.w.ctx, old)
 }
@@ -175,17 +193,13 @@ func (t *Tree) wholly(e *entry) bool {
 	ids := e.ids()
 	t.w.mu.Lock()
 	defer t.w.mu.Unlock()
+	return !slices.ContainsFunc(ids, func(id hash) bool { return !t.isPut(id) })
+}
+
+// isPut reports whether a chunk is in a pack that was put. t.w.mu is held.
+func (t *Tree) isPut(id hash) bool {
 	var places [4]place
-next:
-	for _, id := range ids {
-		for _, p := range t.v.index.find(dataBlob, id, places[:0]) {
-			if t.w.present[p.pack] {
-				continue next
-			}
-		}
-		return false
-	}
-	return true
+	return slices.ContainsFunc(t.v.index.find(dataBlob, id, places[:0]), func(p place) bool { return t.w.present[p.pack] })
 }
 
 // parseResume reads a resume record.

@@ -309,7 +309,7 @@ func (t *Tree) create(op, name string, size int64, mtime time.Time, r io.Reader,
 	if size >= 0 && size <= inlineSize {
 		err = t.readSmall(e, int(size), r)
 	} else {
-		err = t.readLarge(e, size, r, there)
+		err = t.readLarge(name, e, size, r, there)
 	}
 	if err != nil {
 		t.notePart(name, size, e, err)
@@ -392,10 +392,11 @@ func (t *Tree) readSmall(e *entry, size int, r io.Reader) error {
 
 // readLarge stores a file chunk by chunk, after those that are there; while one is encrypted, the next is read. When r
 // fails, e is as much of the file as came.
-func (t *Tree) readLarge(e *entry, size int64, r io.Reader, there []hash) error {
+func (t *Tree) readLarge(name string, e *entry, size int64, r io.Reader, there []hash) error {
 	c := &content{ids: there, left: 1, done: make(chan struct{})}
 	e.many, e.size = c, int64(len(there))*chunkSize
 	defer c.end()
+	defer t.beginReading(name, size, e)()
 	for {
 		if err := t.usable(); err != nil {
 			return err
