@@ -52,6 +52,13 @@ type (
 		Err       error
 	}
 
+	// ForgetEnded: the roster has forgotten the phone, or could not.
+	ForgetEnded struct {
+		Job   uint64
+		Phone usbhost.ID
+		Err   error
+	}
+
 	// Progressed: the running backup or restore moved on.
 	Progressed struct {
 		Job      uint64
@@ -136,6 +143,7 @@ func (PhoneLeft) event()       {}
 func (PhoneSilent) event()     {}
 func (Checked) event()         {}
 func (EnrolEnded) event()      {}
+func (ForgetEnded) event()     {}
 func (Progressed) event()      {}
 func (BackupCommitted) event() {}
 func (Verified) event()        {}
@@ -159,6 +167,8 @@ type (
 	BackUpNow struct{ Phone usbhost.ID }
 	// EnrolPhone takes an attached phone in.
 	EnrolPhone struct{ Phone usbhost.ID }
+	// ForgetPhone has a phone only charged from now on. Its backups stay.
+	ForgetPhone struct{ Phone usbhost.ID }
 	// AdoptDrive takes an unknown drive in.
 	AdoptDrive struct{ Drive string }
 	// CheckDrives asks the vault for its health: drives may have come or gone.
@@ -171,6 +181,7 @@ type (
 
 func (BackUpNow) command()   {}
 func (EnrolPhone) command()  {}
+func (ForgetPhone) command() {}
 func (AdoptDrive) command()  {}
 func (CheckDrives) command() {}
 func (Acknowledge) command() {}
@@ -187,6 +198,7 @@ const (
 	JobRestore JobKind = "restore"
 	JobProbe   JobKind = "probe" // look into a phone before a restore
 	JobEnrol   JobKind = "enrol"
+	JobForget  JobKind = "forget" // an enrolled phone
 	JobCheck   JobKind = "check"
 	JobHeal    JobKind = "heal"
 	JobAdopt   JobKind = "adopt"

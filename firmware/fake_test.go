@@ -389,6 +389,13 @@ func (b *book) Enrol(_ context.Context, e Enrolment) error {
 	return nil
 }
 
+func (b *book) Forget(_ context.Context, id usbhost.ID) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.all = slices.DeleteFunc(b.all, func(e Enrolment) bool { return e.ID == id })
+	return nil
+}
+
 // shed is where drives are adopted and ejected.
 type shed struct {
 	attic   *attic

@@ -237,6 +237,8 @@ func errorOf(e Event) error {
 		return e.Err
 	case EnrolEnded:
 		return e.Err
+	case ForgetEnded:
+		return e.Err
 	case BackupEnded:
 		return e.Err
 	case HealEnded:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -68,6 +69,9 @@ func (w *world) tell(e Event) {
 	if job := w.s.Job; job.Again && job.N != was.N && !w.good[job.Phone] && w.err == nil {
 		w.err = fmt.Errorf("backs %s up again that was not backed up", job.Phone)
 	}
+	if w.s.Job.Kind == JobRestore && w.backed[w.s.Job.Phone] && w.err == nil {
+		w.err = fmt.Errorf("restores onto %s, which is backed up or was", w.s.Job.Phone)
+	}
 	if w.s.Job.Kind == JobRestore && w.s.Job.N != was.N && !w.confirms && !w.s.Job.Resume && w.err == nil {
 		w.err = fmt.Errorf("restores without the full guard: lone %v, armed %v, looked %v", w.lone, w.armedAt, w.looked)
 	}
@@ -110,7 +114,7 @@ func (w *world) step() {
 	case n < 17:
 		w.presses()
 	case n < 18:
-		w.tell(Asked{[]Command{BackUpNow{}, EnrolPhone{ben}, CheckDrives{}, Acknowledge{}, AdoptDrive{"d1"}}[w.r.IntN(5)]})
+		w.tell(Asked{[]Command{BackUpNow{}, EnrolPhone{ben}, CheckDrives{}, Acknowledge{}, AdoptDrive{"d1"}, ForgetPhone{anna}, ForgetPhone{ben}}[w.r.IntN(7)]})
 		if w.s.Allows(UpdateFound{"2"}) == nil {
 			w.tell(Asked{UpdateFound{"2"}})
 		}
@@ -246,6 +250,14 @@ func (w *world) jobEnds() {
 			e.Err = w.anError()
 		} else if job.N == w.s.Job.N {
 			w.backed[job.Phone] = true
+		}
+		w.tell(e)
+	case JobForget:
+		e := ForgetEnded{Job: job.N, Phone: job.Phone}
+		if fails {
+			e.Err = w.anError()
+		} else if job.N == w.s.Job.N {
+			w.backed[job.Phone] = slices.ContainsFunc(w.s.Backups, func(b Backup) bool { return b.Phone == job.Phone })
 		}
 		w.tell(e)
 	case JobHeal:

@@ -22,6 +22,7 @@ type memory struct {
 	checkAt   time.Time // and in any case at this time
 	history   bool      // the snapshots have been listed
 	enrol     []Enrolment
+	forget    []usbhost.ID
 	adopt     string // unknown drive to be adopted
 	drives    []sighting
 	healAt    time.Time // not before
@@ -90,6 +91,8 @@ func (s State) Next(now time.Time, e Event) State {
 		s.left(now, e.Port)
 	case EnrolEnded:
 		s.enrolEnded(now, e)
+	case ForgetEnded:
+		s.forgetEnded(now, e)
 	case Progressed, BackupCommitted, Verified, HealProgressed:
 		s.progressed(now, e)
 	case BackupEnded:
@@ -137,6 +140,7 @@ func (s State) clone() State {
 	s.Backups = slices.Clone(s.Backups)
 	s.Upkeep.Checks = slices.Clone(s.Upkeep.Checks)
 	s.memory.enrol = slices.Clone(s.memory.enrol)
+	s.memory.forget = slices.Clone(s.memory.forget)
 	s.memory.drives = slices.Clone(s.memory.drives)
 	s.memory.news = slices.Clone(s.memory.news)
 	s.memory.begun = slices.Clone(s.memory.begun)

@@ -331,6 +331,8 @@ func (s State) Allows(c Command) error {
 		case s.Restore != nil:
 			return errors.New("a restore is under way")
 		}
+	case ForgetPhone:
+		return s.allowsForget(c.Phone)
 	case AcceptShrunk:
 		if !s.memory.upkeep || !slices.Contains(s.Upkeep.Shrunk, c.Phone) || slices.Contains(s.Upkeep.Accepted, c.Phone) {
 			return errors.New("that phone's old backups are not held back")
@@ -347,6 +349,19 @@ func (s State) Allows(c Command) error {
 		return errors.New("no such drive waits to be adopted")
 	case UpdateFound:
 		return s.allowsUpdate()
+	}
+	return nil
+}
+
+func (s State) allowsForget(id usbhost.ID) error {
+	p, ok := s.Phone(id)
+	switch {
+	case !ok || !p.Enrolled:
+		return errors.New("that phone is not enrolled")
+	case s.Job.Kind == JobBackup && s.Job.Phone == id:
+		return errors.New("that phone is being backed up: unplug it, or wait until that is done")
+	case s.Restore != nil:
+		return errors.New("a restore is under way")
 	}
 	return nil
 }
@@ -379,6 +394,10 @@ func (s *State) asked(now time.Time, c Command) {
 	case EnrolPhone:
 		if p := s.phone(string(c.Phone)); p != nil && !s.enrolling(p.ID) {
 			s.enrol(p)
+		}
+	case ForgetPhone:
+		if !s.forgetting(c.Phone) {
+			s.memory.forget = append(s.memory.forget, c.Phone)
 		}
 	case AdoptDrive:
 		s.memory.adopt = c.Drive

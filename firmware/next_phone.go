@@ -135,11 +135,17 @@ func (s *State) question(now time.Time) *Phone {
 	return s.stranger(func(port Port) bool { return port.asked.IsZero() || now.Before(port.asked.Add(AskFor)) })
 }
 
+// asksLater reports whether an attached stranger has still to be asked about.
+func (s *State) asksLater(p Phone) bool {
+	port := s.port(p.Port)
+	return port.asked.IsZero() && !port.mute
+}
+
 // stranger is the first attached phone on a port of that kind that is neither enrolled nor about to be.
 func (s *State) stranger(on func(Port) bool) *Phone {
 	for _, port := range s.Ports {
 		p := s.phone(string(port.Phone))
-		if p != nil && !p.Enrolled && p.Port == port.N && on(port) && !s.enrolling(p.ID) {
+		if p != nil && !p.Enrolled && p.Port == port.N && !port.mute && on(port) && !s.enrolling(p.ID) {
 			return p
 		}
 	}
@@ -181,6 +187,33 @@ func (s *State) enrolEnded(now time.Time, e EnrolEnded) {
 		s.Phones = append(s.Phones, Phone{ID: e.Enrolment.ID, Name: e.Enrolment.Name, Enrolled: true, Order: e.Enrolment.Order, Free: -1, Total: -1})
 	}
 	s.sortPhones()
+}
+
+// forgetting reports whether a phone is about to be forgotten.
+func (s *State) forgetting(id usbhost.ID) bool {
+	return slices.Contains(s.memory.forget, id) || s.Job.Kind == JobForget && s.Job.Phone == id
+}
+
+func (s *State) forgetEnded(now time.Time, e ForgetEnded) {
+	if !s.ends(e.Job, JobForget) {
+		return
+	}
+	if e.Err != nil {
+		s.takeNews(newFault(codeOf(e.Err, JobForget), e.Phone, ""))
+		return
+	}
+	p := s.phone(string(e.Phone))
+	if p == nil {
+		return
+	}
+	s.say(now, p.Name+" is forgotten. The box only charges it from now on; its backups stay.")
+	p.Enrolled, p.Order, p.due, p.again, p.retryAt = false, 0, false, false, time.Time{}
+	p.Fault, p.Outcome, p.tries, p.shy = nil, NotRun, 0, false
+	if port := s.port(p.Port); port != nil {
+		port.mute = true
+	}
+	s.sortPhones()
+	s.dropStrangers()
 }
 
 // sortPhones puts the enrolled first, in order of enrolment.

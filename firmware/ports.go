@@ -70,6 +70,8 @@ type Roster interface {
 	Enrolled(ctx context.Context) ([]Enrolment, error)
 	// Enrol remembers one more, durably.
 	Enrol(ctx context.Context, e Enrolment) error
+	// Forget forgets a phone, durably; one that is not there is no error.
+	Forget(ctx context.Context, id usbhost.ID) error
 }
 
 // Enrolment is one phone that the owner told the box to back up.

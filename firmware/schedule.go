@@ -89,6 +89,8 @@ func (s *State) pick(now time.Time) Job {
 		return s.pickUpdate(now)
 	case len(m.enrol) > 0:
 		return Job{Kind: JobEnrol, Phone: m.enrol[0].ID, Enrolment: m.enrol[0]}
+	case len(m.forget) > 0:
+		return Job{Kind: JobForget, Phone: m.forget[0]}
 	case s.Restore != nil && !s.Restore.Ended:
 		return s.pickRestore()
 	case m.adopt != "":
@@ -158,6 +160,8 @@ func (s *State) begin(now time.Time, next Job) {
 		s.Restore.probed = true
 	case JobEnrol:
 		s.memory.enrol = s.memory.enrol[1:]
+	case JobForget:
+		s.memory.forget = s.memory.forget[1:]
 	case JobAdopt:
 		s.memory.adopt = ""
 	case JobUpdate:
@@ -348,7 +352,7 @@ func (s *State) need(now time.Time, p Phone) string {
 		return "Tap the button to have it backed up."
 	case p.Next:
 		return "Leave it plugged in: it is next."
-	case p.Attached() && !p.Enrolled && s.port(p.Port).asked.IsZero():
+	case p.Attached() && !p.Enrolled && s.asksLater(p):
 		return "The box asks about it when it is done with the other phone."
 	case p.Attached() && !p.Enrolled:
 		return "It is only charged. To have it backed up, plug it in again and tap the button."

@@ -23,7 +23,7 @@ func TestASecondPhoneIsAskedAboutWhenTheFirstIsDone(t *testing.T) {
 	if want := st.now.Add(AskFor); !st.s.Until.Equal(want) {
 		t.Errorf("asks until %v, want %v", st.s.Until, want)
 	}
-	st.wait(AskFor-time.Second).is(Asking).wait(time.Second).is(Done)
+	st.wait(AskFor - time.Second).is(Asking).wait(time.Second).is(Done)
 	if p, _ := st.s.Phone(ben); p.Need == "" || p.Next {
 		t.Errorf("nobody tapped: %+v", p)
 	}

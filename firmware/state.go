@@ -86,6 +86,7 @@ type Port struct {
 
 	waits *usbhost.Info // says that it is a phone that is attached at another port; see identified
 	asked time.Time     // since when the lights ask whether a stranger on it is to be enrolled; zero: not yet
+	mute  bool          // its phone was forgotten while it was plugged in: nobody who wished that is asked about it
 }
 
 // Phone is one phone as the owner knows it.
@@ -99,8 +100,8 @@ type Phone struct {
 	Port     int        `json:"port,omitempty"`  // 0 while it is not plugged in
 	Locked   bool       `json:"locked,omitempty"`
 	Next     bool       `json:"next,omitempty"` // it is backed up when the box is done with what it does now
-	Free     int64      `json:"free"`  // bytes; -1 unknown
-	Total    int64      `json:"total"` // bytes; -1 unknown
+	Free     int64      `json:"free"`           // bytes; -1 unknown
+	Total    int64      `json:"total"`          // bytes; -1 unknown
 
 	Outcome      Outcome `json:"outcome,omitempty"`       // of the last run since it was plugged in
 	Fault        *Fault  `json:"fault,omitempty"`         // why the last run did not end well

@@ -19,6 +19,8 @@ func (b *Box) vaultJob(ctx context.Context, job Job) Event {
 		return e
 	case JobEnrol:
 		return EnrolEnded{job.N, job.Enrolment, b.config.Roster.Enrol(ctx, job.Enrolment)}
+	case JobForget:
+		return ForgetEnded{job.N, job.Phone, b.config.Roster.Forget(ctx, job.Phone)}
 	case JobHeal:
 		h, err := vault.Heal(ctx, throttle(func(done, total int64) { b.send(HealProgressed{job.N, done, total}) }))
 		return HealEnded{job.N, h, err}

@@ -103,20 +103,23 @@ func (a *appliance) page(addr string) (func(context.Context) error, error) {
 	srv.RegisterOnShutdown(h.Close)
 	a.address = l.Addr().String()
 	a.screen.say("  status page: http://%s/", a.address)
-	return func(ctx context.Context) error {
-		ended := make(chan error, 1)
-		go func() { ended <- srv.Serve(l) }()
-		select {
-		case err := <-ended:
-			return err
-		case <-ctx.Done():
-		}
-		wait, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
-		defer cancel()
-		err := srv.Shutdown(wait)
-		if serr := <-ended; !errors.Is(serr, http.ErrServerClosed) {
-			err = errors.Join(err, serr)
-		}
+	return func(ctx context.Context) error { return serveUntil(ctx, srv, l) }, nil
+}
+
+// serveUntil serves until ctx ends, and lets who is being answered have their answer.
+func serveUntil(ctx context.Context, srv *http.Server, l net.Listener) error {
+	ended := make(chan error, 1)
+	go func() { ended <- srv.Serve(l) }()
+	select {
+	case err := <-ended:
 		return err
-	}, nil
+	case <-ctx.Done():
+	}
+	wait, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
+	defer cancel()
+	err := srv.Shutdown(wait)
+	if serr := <-ended; !errors.Is(serr, http.ErrServerClosed) {
+		err = errors.Join(err, serr)
+	}
+	return err
 }

@@ -15,14 +15,18 @@ import (
 	"phonebackupbox/usbhost"
 )
 
+// stateBusy is the code of the error that another boxd works on the state folder.
+const stateBusy = "state-busy"
+
 // enrolResult is what boxd phones enrol and forget print.
 type enrolResult struct {
 	firmware.Enrolment
-	Enrolled bool `json:"enrolled"` // now
+	Enrolled bool `json:"enrolled"`        // now
+	Later    bool `json:"later,omitempty"` // it is, or is not, once the box that runs is done with what it does now
 }
 
-// changeRoster changes which phones the box of a state folder backs up, where no box is running on it.
-func changeRoster(ctx context.Context, c *call, name string, change func(context.Context, *call, roster, string) (enrolResult, error)) (err error) {
+// changeRoster changes which phones the box of a state folder backs up: by itself, or by asking the box that runs on it.
+func changeRoster(ctx context.Context, c *call, what, name string) (err error) {
 	if dir, ok := strings.CutPrefix(name, "folder:"); ok && dir != "" { // as boxd run names it
 		if dir, err = filepath.Abs(dir); err != nil {
 			return err
@@ -32,22 +36,41 @@ func changeRoster(ctx context.Context, c *call, name string, change func(context
 	if c.state, err = stateFolder(c.state); err != nil {
 		return err
 	}
-	release, err := lockState(c.state)
-	if err != nil {
-		return err
+	res, err := changeAlone(ctx, c, what, name)
+	if hint := (hintError{}); errors.As(err, &hint) && hint.code == stateBusy {
+		asked, aerr := askBox(ctx, c.state, what, name)
+		if !errors.Is(aerr, errNoBox) {
+			res, err = asked, aerr
+		}
 	}
-	defer func() { err = errors.Join(err, release()) }()
-	res, err := change(ctx, c, roster{filepath.Join(c.state, enrolledName)}, name)
 	if err != nil {
 		return err
 	}
 	return c.print(res, func(w io.Writer) {
+		if res.Later {
+			fmt.Fprintf(w, "%s (%s): the box does it when it is done with what it does now\n", printable(res.Name), printable(string(res.ID)))
+			return
+		}
 		if res.Enrolled {
 			fmt.Fprintf(w, "%s (%s) is enrolled: boxd run backs it up whenever it is plugged in\n", printable(res.Name), printable(string(res.ID)))
 			return
 		}
 		fmt.Fprintf(w, "%s (%s) is forgotten: boxd run only charges it from now on. Its backups stay\n", printable(res.Name), printable(string(res.ID)))
 	})
+}
+
+// changeAlone changes the roster of a state folder on which no box runs.
+func changeAlone(ctx context.Context, c *call, what, name string) (res enrolResult, err error) {
+	release, err := lockState(c.state)
+	if err != nil {
+		return res, err
+	}
+	defer func() { err = errors.Join(err, release()) }()
+	r := roster{filepath.Join(c.state, enrolledName)}
+	if what == "forget" {
+		return forgetPhone(ctx, r, name)
+	}
+	return enrolPhone(ctx, c, r, name)
 }
 
 // enrolPhone enrols a phone that is plugged in.
@@ -72,14 +95,14 @@ func enrolPhone(ctx context.Context, c *call, r roster, name string) (res enrolR
 	for _, o := range list {
 		e.Order = max(e.Order, o.Order+1)
 	}
-	return enrolResult{e, true}, r.Enrol(ctx, e)
+	return enrolResult{e, true, false}, r.Enrol(ctx, e)
 }
 
 // forgetPhone forgets a phone, plugged in or not.
-func forgetPhone(ctx context.Context, _ *call, r roster, name string) (enrolResult, error) {
+func forgetPhone(ctx context.Context, r roster, name string) (enrolResult, error) {
 	e, found, err := r.forget(ctx, usbhost.ID(name))
 	if err != nil || found {
-		return enrolResult{e, false}, err
+		return enrolResult{e, false, false}, err
 	}
 	list, err := r.Enrolled(ctx)
 	if err != nil {

@@ -3,12 +3,16 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sync/errgroup"
 
 	"phonebackupbox/firmware"
 )
@@ -40,11 +44,10 @@ func TestPhonesAreEnrolledByCommand(t *testing.T) {
 	log := filepath.Join(s.dir, "log")
 	b := runSite(t, s, state, phone, "--log", log)
 	b.until(allThere) // without a tap
-	for _, args := range [][]string{{"phones", "forget", name}, {"run", "--web", anyPort, "--drive", t.TempDir(), "--key-file", s.key}} {
-		if _, errs := must(t, exitFailed, append(args, "--state", state)...); !strings.Contains(errs, "another boxd is at work") || !strings.Contains(errs, "stop it first") {
-			t.Errorf("%s beside a box that runs: %s", args, errs)
-		}
+	if _, errs := must(t, exitFailed, "run", "--web", anyPort, "--drive", t.TempDir(), "--key-file", s.key, "--state", state); !strings.Contains(errs, "another boxd is at work") || !strings.Contains(errs, "stop it first") {
+		t.Errorf("a second box on the state folder: %s", errs)
 	}
+	b.takesCommands(t, state, name)
 	if err := b.stop(syscall.SIGHUP); err != nil {
 		t.Fatalf("SIGHUP: %v\n%s", err, strings.Join(b.said, "\n"))
 	}
@@ -61,6 +64,35 @@ func TestPhonesAreEnrolledByCommand(t *testing.T) {
 	if p, err := os.ReadFile(filepath.Join(state, enrolledName)); err != nil || strings.TrimSpace(string(p)) != "[]" {
 		t.Errorf("remembered still: %s, %v", p, err)
 	}
+}
+
+// takesCommands has the box that runs forget its only phone and enrol it again, and asks it for what cannot be.
+func (b *runningBox) takesCommands(t *testing.T, state, name string) {
+	t.Helper()
+	refused := func(want string, args ...string) {
+		t.Helper()
+		if _, errs := must(t, exitFailed, append(args, "--state", state)...); !strings.Contains(errs, want) {
+			t.Errorf("%v: %s, want %q", args, errs, want)
+		}
+	}
+	refused("no phone is plugged in that the box does not back up already", "phones", "enrol", "any")
+	refused("that phone is enrolled already", "phones", "enrol", name)
+	refused("that phone is not plugged in", "phones", "enrol", "mtp:OTHER")
+	refused("that phone is not enrolled", "phones", "forget", "mtp:OTHER")
+	out, _ := must(t, exitOK, "phones", "forget", name, "--state", state)
+	if !strings.Contains(out, "card ("+name+") is forgotten") {
+		t.Errorf("forget: %s", out)
+	}
+	b.until("is forgotten")
+	if p, err := os.ReadFile(filepath.Join(state, enrolledName)); err != nil || strings.TrimSpace(string(p)) != "[]" {
+		t.Errorf("the command said that it is forgotten, and remembered is %s, %v", p, err)
+	}
+	refused("that phone is not enrolled", "phones", "forget", name)
+	out, _ = must(t, exitOK, "phones", "enrol", "any", "--state", state, "--json")
+	if res := decode[enrolResult](t, out); string(res.ID) != name || res.Name != "card" || res.Order != 1 || !res.Enrolled || res.Later {
+		t.Errorf("enrol: %+v", res)
+	}
+	b.until(allThere)
 }
 
 // TestAppsSurviveARestart: how chat apps' own backups stand is told by a box that was started anew, without the phone.
@@ -85,5 +117,34 @@ func TestAppsSurviveARestart(t *testing.T) {
 	}
 	if end := decode[runResult](t, b.out.String()); len(end.Phones) != 1 || len(end.Phones[0].Apps) != 1 || end.Phones[0].Apps[0].Backup.IsZero() {
 		t.Errorf("at the end: %+v", end.Phones)
+	}
+}
+
+// A socket's path is short; a state folder's need not be.
+func TestControlOfAFolderWithALongPath(t *testing.T) {
+	state := filepath.Join(t.TempDir(), strings.Repeat("long/", 40))
+	if err := os.MkdirAll(state, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := askBox(t.Context(), state, "enrol", "any"); !errors.Is(err, errNoBox) {
+		t.Errorf("nobody is there: %v", err)
+	}
+	a := appliance{box: firmware.New(firmware.Config{})} // it does not run, and says that no phone is here
+	ctx, stop := context.WithCancel(t.Context())
+	g, ctx := errgroup.WithContext(ctx)
+	for range 2 { // the second finds what one that was killed has left
+		if err := a.control(ctx, g, state); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := askBox(t.Context(), state, "enrol", "any"); err == nil || !strings.Contains(err.Error(), "no phone is plugged in") {
+		t.Errorf("asked: %v", err)
+	}
+	if info, err := os.Stat(filepath.Join(state, controlName)); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", info, err)
+	}
+	stop()
+	if err := g.Wait(); err != nil {
+		t.Error(err)
 	}
 }

@@ -33,10 +33,8 @@ type phoneJSON struct {
 func phonesCommand(*pflag.FlagSet) action {
 	return func(ctx context.Context, c *call, args []string) error {
 		switch {
-		case len(args) == 2 && args[0] == "enrol":
-			return changeRoster(ctx, c, args[1], enrolPhone)
-		case len(args) == 2 && args[0] == "forget":
-			return changeRoster(ctx, c, args[1], forgetPhone)
+		case len(args) == 2 && (args[0] == "enrol" || args[0] == "forget"):
+			return changeRoster(ctx, c, args[0], args[1])
 		case len(args) > 0:
 			return usageError{"what about which phone?", "boxd phones lists what is plugged in; boxd phones enrol PHONE and boxd phones forget PHONE change what boxd run backs up"}
 		}

@@ -49,6 +49,12 @@ func (r roster) Enrol(ctx context.Context, e firmware.Enrolment) error {
 	return r.write(append(list, e))
 }
 
+// Forget forgets a phone, durably.
+func (r roster) Forget(ctx context.Context, id usbhost.ID) error {
+	_, _, err := r.forget(ctx, id)
+	return err
+}
+
 // forget forgets a phone, durably, and reports whether it was there.
 func (r roster) forget(ctx context.Context, id usbhost.ID) (e firmware.Enrolment, found bool, err error) {
 	list, err := r.Enrolled(ctx)

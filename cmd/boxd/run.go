@@ -243,7 +243,7 @@ func runOn(ctx context.Context, c *call, o runOptions, a *appliance, dirs []stri
 	a.box = firmware.New(firmware.Config{Bus: ports, Vault: b, Roster: roster{filepath.Join(c.state, enrolledName)}, Drives: b,
 		Policy: settings.Policy, Keeper: b, Diary: diary{c.state}, ClockTrusted: clockTrusted, Log: log, Updater: a.updater()})
 	a.mounts, a.log = m, log
-	err = errors.Join(a.serve(ctx, c.in, o, ports, dirs), a.screen.face.Close())
+	err = errors.Join(a.serve(ctx, c, o, ports, dirs), a.screen.face.Close())
 	if err != nil {
 		return err
 	}
@@ -255,7 +255,7 @@ func runOn(ctx context.Context, c *call, o runOptions, a *appliance, dirs []stri
 }
 
 // serve runs the box and all that belongs to it until it is told to stop, by ctx or by its button.
-func (a *appliance) serve(ctx context.Context, in io.Reader, o runOptions, ports sockets, dirs []string) (err error) {
+func (a *appliance) serve(ctx context.Context, c *call, o runOptions, ports sockets, dirs []string) (err error) {
 	a.screen.title(0, "Phone backup box")
 	page, err := a.runPage(o.web)
 	if err != nil {
@@ -265,7 +265,7 @@ func (a *appliance) serve(ctx context.Context, in io.Reader, o runOptions, ports
 	defer stop()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return page(ctx) })
-	if err := a.usb(ctx, g, ports); err != nil {
+	if err := errors.Join(a.control(ctx, g, c.state), a.usb(ctx, g, ports)); err != nil {
 		stop()
 		return errors.Join(err, ended(g.Wait()))
 	}
@@ -290,7 +290,7 @@ func (a *appliance) serve(ctx context.Context, in io.Reader, o runOptions, ports
 		return nil
 	})
 	if a.term != nil {
-		g.Go(func() error { return a.keys(ctx, in) })
+		g.Go(func() error { return a.keys(ctx, c.in) })
 	}
 	off, leave := a.box.Subscribe()
 	g.Go(func() error { defer leave(); a.off, a.restart = untilOff(off); stop(); return nil })

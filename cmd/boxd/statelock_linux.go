@@ -21,8 +21,8 @@ func lockState(dir string) (release func() error, err error) {
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		err = errors.Join(err, f.Close())
 		if errors.Is(err, unix.EWOULDBLOCK) {
-			err = hintError{fmt.Errorf("another boxd is at work on the state folder %s", printable(dir)), "state-busy",
-				"stop it first, or give --state DIR, a folder for this one alone; a box that runs enrols phones by its button"}
+			err = hintError{fmt.Errorf("another boxd is at work on the state folder %s", printable(dir)), stateBusy,
+				"stop it first, or give --state DIR, a folder for this one alone"}
 		}
 		return nil, err
 	}
