@@ -37,6 +37,7 @@ type appliance struct {
 	pulse  *pulse         // nil without a watchdog
 	off    bool           // shut down by the button; for who waited for serve
 
+	life    *life            // this one, and how the one before ended
 	updates *updates         // nil where no updates are taken in
 	restart firmware.Restart // as off: why all is to be started anew
 	sick    bool             // as off: this system is an update that did not prove healthy

@@ -41,6 +41,7 @@ func commands() []command {
 		{"unlock", "", "make a blank card the same box: its key and state, from a key stick and the drives", unlockCommand},
 		{"selftest", "", "try the drives out with a throw-away set of blobs", selftestCommand},
 		{"update", "FILE|status", "on the box: put new software onto the card, to be tried at the next start; what it runs now", updateCommand},
+		{"report", "", "what to send to whoever helps: how the box is, its log, no names and no secrets", reportCommand},
 		{"version", "", "print the version", versionCommand},
 	}
 }

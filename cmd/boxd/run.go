@@ -218,6 +218,13 @@ func runOn(ctx context.Context, c *call, o runOptions, a *appliance, dirs []stri
 		defer func() { err = errors.Join(err, f.Close()) }()
 		log = f.logger()
 	}
+	a.life = beginLife(c.state, bootID(), log)
+	defer func() {
+		if err != nil {
+			log.Error("life", "ends with", err)
+		}
+		err = errors.Join(err, a.life.end())
+	}()
 	if again := a.openUpdates(o.update, log); again {
 		return nil
 	}
@@ -295,6 +302,9 @@ func (a *appliance) serve(ctx context.Context, c *call, o runOptions, ports sock
 	off, leave := a.box.Subscribe()
 	g.Go(func() error { defer leave(); a.off, a.restart = untilOff(off); stop(); return nil })
 	g.Go(func() error { return a.update(ctx, stop) })
+	if words := a.life.words(); words != "" {
+		g.Go(func() error { return ended(a.box.Do(ctx, firmware.Tell{Text: words})) })
+	}
 	a.watch(ctx, g)
 	a.run(ctx, g)
 	return ended(g.Wait())
