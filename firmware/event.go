@@ -105,6 +105,14 @@ type (
 		Err    error
 	}
 
+	// StickMade ends the making of a key stick.
+	StickMade struct {
+		Job    uint64
+		Drive  string
+		Health Health
+		Err    error
+	}
+
 	// Probed: the phone on Port was looked into before a restore.
 	Probed struct {
 		Job   uint64
@@ -151,6 +159,7 @@ func (BackupEnded) event()     {}
 func (HealProgressed) event()  {}
 func (HealEnded) event()       {}
 func (DriveAdopted) event()    {}
+func (StickMade) event()       {}
 func (Probed) event()          {}
 func (RestoreEnded) event()    {}
 func (Ejected) event()         {}
@@ -171,6 +180,8 @@ type (
 	ForgetPhone struct{ Phone usbhost.ID }
 	// AdoptDrive takes an unknown drive in.
 	AdoptDrive struct{ Drive string }
+	// MakeStick makes an unknown, empty drive a key stick.
+	MakeStick struct{ Drive string }
 	// CheckDrives asks the vault for its health: drives may have come or gone.
 	CheckDrives struct{}
 	// Acknowledge puts away faults that were only news.
@@ -183,6 +194,7 @@ func (BackUpNow) command()   {}
 func (EnrolPhone) command()  {}
 func (ForgetPhone) command() {}
 func (AdoptDrive) command()  {}
+func (MakeStick) command()   {}
 func (CheckDrives) command() {}
 func (Acknowledge) command() {}
 func (ShutDown) command()    {}
@@ -202,6 +214,7 @@ const (
 	JobCheck   JobKind = "check"
 	JobHeal    JobKind = "heal"
 	JobAdopt   JobKind = "adopt"
+	JobStick   JobKind = "stick" // make a key stick
 	JobEject   JobKind = "eject"
 	JobScrub   JobKind = "scrub"   // read on drive Drive for a while
 	JobPrune   JobKind = "prune"   // remove old snapshots

@@ -415,4 +415,12 @@ func (s *shed) Adopt(_ context.Context, id string) error {
 	return nil
 }
 
+func (s *shed) KeyStick(_ context.Context, id string) error {
+	s.attic.set(func(a *attic) {
+		a.health.WordsIn = false
+		a.health.Drives = slices.DeleteFunc(slices.Clone(a.health.Drives), func(d Drive) bool { return d.ID == id })
+	})
+	return nil
+}
+
 func (s *shed) Eject(context.Context) error { s.ejected = true; return nil }

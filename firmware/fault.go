@@ -36,6 +36,8 @@ const (
 	KeyOfAnother       Code = "B-22"
 	CardLost           Code = "B-23"
 	StickAlone         Code = "B-24"
+	WordsInBox         Code = "B-25"
+	StickNotEmpty      Code = "B-26"
 	RestoreRefused     Code = "B-30"
 	TargetFull         Code = "B-31"
 	RestoreIncomplete  Code = "B-32"
@@ -118,6 +120,8 @@ var faults = []Fault{
 	{KeyOfAnother, Attention, 0, 0, "These drives belong to a box whose key is not here.", "Plug in its key stick. To begin anew, unplug these drives and plug in an empty one.", "", ""},
 	{CardLost, Attention, 0, 0, "The box cannot use the memory of its SD card.", "Replace the card. The key stick and the drives make the new one the same box.", "", ""},
 	{StickAlone, Attention, 0, 0, "A key stick is here, and the drives that it belongs to are not.", "Plug the drives in. To begin anew instead, unplug the stick.", "", ""},
+	{WordsInBox, Attention, 0, 0, "The key is nowhere but in this box: if the box breaks, no drive can be read.", "Plug in an empty USB stick, and double-tap while light 2 breathes.", "", ""},
+	{StickNotEmpty, Attention, 2, 0, "That stick is not empty, so it was not made the key stick.", "Use an empty one, for the key alone. A single tap takes a drive in for backups.", "", ""},
 	{RestoreRefused, Attention, 1, 0, "The restore was not begun.", "Attach exactly one phone, new and empty, and hold the button again.", "", ""},
 	{TargetFull, Attention, 1, 0, "The new phone has too little room for everything.", "Use a phone with more storage.", "", ""},
 	{RestoreIncomplete, Attention, 1, 0, "Some files could not be put onto the new phone.", "See the list of files. They are safe in the vault; restore again to try those left out.", "", ""},
@@ -163,6 +167,8 @@ func codeOf(err error, kind JobKind) Code {
 		return PhoneUnsupported
 	case errors.Is(err, ErrOtherBox):
 		return KeyOfAnother
+	case errors.Is(err, ErrNotEmpty):
+		return StickNotEmpty
 	case errors.Is(err, ErrStickAlone):
 		return StickAlone
 	case errors.Is(err, ErrCardLost):

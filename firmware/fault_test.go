@@ -32,6 +32,7 @@ func TestEveryErrorHasItsWords(t *testing.T) {
 		{ErrCardLost, JobCheck, CardLost},
 		{ErrStickAlone, JobCheck, StickAlone},
 		{ErrNoVault, JobBackup, NoDriveYet},
+		{ErrNotEmpty, JobStick, StickNotEmpty},
 		{storage.ErrFull, JobBackup, DrivesFull},
 		{storage.ErrReadOnly, JobBackup, DriveReadOnlyCode},
 		{storage.ErrCorrupt, JobBackup, DataLost},
@@ -72,7 +73,7 @@ func TestFaultsAreFitForPeople(t *testing.T) {
 	}
 	for _, c := range []Code{PhoneLocked, PhoneUnplugged, FilesLeftOut, PhoneSilentFault, PhoneUnsupported, DriveMissing, DrivesFull, TooFewDrives,
 		DriveFailingFault, DriveReadOnlyCode, DrivesNeeded, DataLost, DriveUnreadable, NoDriveYet, DriveOfAnother, KeyMissing, KeyWrong,
-		KeyOfAnother, CardLost, StickAlone, RestoreRefused, TargetFull, RestoreIncomplete, TargetUnplugged, RestoreWantsStick,
+		KeyOfAnother, CardLost, StickAlone, WordsInBox, StickNotEmpty, RestoreRefused, TargetFull, RestoreIncomplete, TargetUnplugged, RestoreWantsStick,
 		RestoreNotByButton, UpdateRefusedFault, UpdateFailedFault, ResetRefused, Interrupted, Internal} {
 		if !seen[c] {
 			t.Errorf("%s has no words", c)

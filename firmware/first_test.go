@@ -76,3 +76,34 @@ func TestTheKeyStickBringsTheHistory(t *testing.T) {
 		t.Error("a new box that got its vault does not ask for the history")
 	}
 }
+
+// While the key is nowhere but in the box, done is done, and says so; a double tap at an empty stick ends that. A tap would have
+// taken it in for backups.
+func TestADoubleTapMakesTheKeyStick(t *testing.T) {
+	in, asks := well(), well()
+	in.WordsIn, asks.WordsIn = true, true
+	asks.Drives = append(asks.Drives, Drive{ID: "stick", Label: "stick", State: DriveUnknown})
+	st := tell(t, anna).plug(1, usbhost.Info{ID: anna}).backedUp(in).is(Done).faults(WordsInBox)
+	st.then(time.Second, Asked{CheckDrives{}}).runs(JobCheck)
+	st.then(0, Checked{Job: st.s.Job.N, Health: asks}).is(AskingDrive)
+	st.then(time.Second, Pressed{Gesture{Kind: DoubleTap}}).runs(JobStick)
+	st.then(time.Second, StickMade{Job: st.s.Job.N, Drive: "stick", Err: fmt.Errorf("bays: %w", ErrNotEmpty)})
+	st.then(0, Checked{Job: st.s.Job.N, Health: asks}).faults(WordsInBox, StickNotEmpty).is(AskingDrive)
+	st.then(time.Second, Pressed{Gesture{Kind: DoubleTap}}).runs(JobStick)
+	st.then(time.Second, StickMade{Job: st.s.Job.N, Drive: "stick", Health: well()}).is(Done).faults().runs(NoJob)
+}
+
+// Without a vault there is no key to be put on a stick, and a phone that is asked about is nothing that a double tap may answer.
+func TestADoubleTapMakesNoKeyStickOtherwise(t *testing.T) {
+	st := &story{t: t, now: time.Unix(1000, 0)}
+	st.s = newState(st.now)
+	st.then(0, Booted{Health: unborn("stick")}).is(AskingDrive).then(time.Second, Pressed{Gesture{Kind: DoubleTap}}).runs(NoJob)
+	if err := st.s.Allows(MakeStick{"stick"}); err == nil {
+		t.Error("a page may ask for it")
+	}
+	asks := well()
+	asks.Drives = append(asks.Drives, Drive{ID: "stick", Label: "stick", State: DriveUnknown})
+	st.s = newState(st.now)
+	st.then(0, Booted{Health: asks}).plug(1, usbhost.Info{ID: ben}).is(Asking)
+	st.then(time.Second, Pressed{Gesture{Kind: DoubleTap}}).runs(NoJob)
+}

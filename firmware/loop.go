@@ -245,6 +245,8 @@ func errorOf(e Event) error {
 		return e.Err
 	case DriveAdopted:
 		return e.Err
+	case StickMade:
+		return e.Err
 	case Probed:
 		return e.Err
 	case RestoreEnded:

@@ -24,6 +24,7 @@ type memory struct {
 	enrol     []Enrolment
 	forget    []usbhost.ID
 	adopt     string // unknown drive to be adopted
+	stick     string // or to be made a key stick
 	drives    []sighting
 	healAt    time.Time // not before
 	verifying bool      // the running backup is committed and being read back
@@ -103,6 +104,8 @@ func (s State) Next(now time.Time, e Event) State {
 		s.healEnded(now, e)
 	case DriveAdopted:
 		s.driveAdopted(now, e)
+	case StickMade:
+		s.stickMade(now, e)
 	case Probed:
 		s.probed(now, e)
 	case RestoreEnded:

@@ -66,10 +66,14 @@ func (s *State) acknowledge() {
 	}
 }
 
-// doubleTapped: confirm an armed restore, else back up now.
+// doubleTapped: confirm an armed restore, else make the drive that is asked about a key stick, else back up now.
 func (s *State) doubleTapped(now time.Time) {
 	r := s.Restore
 	if r == nil || r.Ended {
+		if d, _ := s.askDrive(now); d != "" && s.askPhone(now) == nil && !s.Health.NoVault {
+			s.memory.stick = d
+			return
+		}
 		s.backUpNow("")
 		return
 	}
@@ -338,15 +342,12 @@ func (s State) Allows(c Command) error {
 			return errors.New("that phone's old backups are not held back")
 		}
 	case AdoptDrive:
-		if s.memory.locked {
-			return errors.New("the vault is locked")
+		return s.allowsAdopt(c.Drive)
+	case MakeStick:
+		if s.Health.NoVault {
+			return errors.New("the box has no drive yet, and so no key")
 		}
-		for _, d := range s.Health.Drives {
-			if d.ID == c.Drive && d.State == DriveUnknown {
-				return nil
-			}
-		}
-		return errors.New("no such drive waits to be adopted")
+		return s.allowsAdopt(c.Drive)
 	case UpdateFound:
 		return s.allowsUpdate()
 	}
@@ -364,6 +365,18 @@ func (s State) allowsForget(id usbhost.ID) error {
 		return errors.New("a restore is under way")
 	}
 	return nil
+}
+
+func (s State) allowsAdopt(id string) error {
+	if s.memory.locked {
+		return errors.New("the vault is locked")
+	}
+	for _, d := range s.Health.Drives {
+		if d.ID == id && d.State == DriveUnknown {
+			return nil
+		}
+	}
+	return errors.New("no such drive waits to be adopted")
 }
 
 func (s State) allowsBackUp(id usbhost.ID) error {
@@ -401,6 +414,8 @@ func (s *State) asked(now time.Time, c Command) {
 		}
 	case AdoptDrive:
 		s.memory.adopt = c.Drive
+	case MakeStick:
+		s.memory.stick = c.Drive
 	case AcceptShrunk:
 		s.Upkeep.Accepted = append(slices.Clone(s.Upkeep.Accepted), c.Phone)
 		s.keep(now)

@@ -110,7 +110,7 @@ func (s *State) noteUnknownDrives(now time.Time) {
 // askDrive is the unknown drive that a tap would adopt now, "" if there is none, and until when.
 func (s *State) askDrive(now time.Time) (string, time.Time) {
 	for _, o := range s.memory.drives {
-		if now.Before(o.at.Add(AskFor)) && s.memory.adopt != o.drive && s.Job.Drive != o.drive {
+		if now.Before(o.at.Add(AskFor)) && s.memory.adopt != o.drive && s.memory.stick != o.drive && s.Job.Drive != o.drive {
 			return o.drive, o.at.Add(AskFor)
 		}
 	}
@@ -128,7 +128,7 @@ func (s *State) vaultFailed(err error) {
 	s.memory.locked = code == KeyMissing || code == KeyWrong || code == KeyOfAnother || code == CardLost || code == StickAlone
 	s.Health.Known = false
 	if s.memory.locked {
-		s.memory.adopt, s.memory.drives = "", nil
+		s.memory.adopt, s.memory.stick, s.memory.drives = "", "", nil
 	}
 }
 
@@ -196,6 +196,20 @@ func (s *State) driveAdopted(now time.Time, e DriveAdopted) {
 	s.setHealth(now, e.Health)
 }
 
+func (s *State) stickMade(now time.Time, e StickMade) {
+	if !s.ends(e.Job, JobStick) {
+		return
+	}
+	if e.Err != nil {
+		s.takeNews(newFault(codeOf(e.Err, JobStick), "", ""))
+		s.memory.checkDue = true
+		return
+	}
+	s.memory.news = slices.DeleteFunc(s.memory.news, func(f Fault) bool { return f.Code == StickNotEmpty })
+	s.say(now, "The stick holds the key now. Unplug it, and keep it where the drives are not: whoever has both can read everything.")
+	s.setHealth(now, e.Health)
+}
+
 // driveFaults are the faults that the drives give reason for.
 func (h Health) faults() []Fault {
 	if !h.Known {
@@ -229,6 +243,9 @@ func (h Health) faults() []Fault {
 		out = append(out, newFault(DriveMissing, "", away))
 	case h.Now < h.Want:
 		out = append(out, newFault(TooFewDrives, "", ""))
+	}
+	if h.WordsIn && !h.NoVault {
+		out = append(out, newFault(WordsInBox, "", ""))
 	}
 	if nFailing > 0 {
 		f := newFault(DriveFailingFault, "", failing)

@@ -18,6 +18,8 @@ var (
 	ErrWrongKey = errors.New("wrong key")
 	// ErrOtherBox: a box without a key has drives of a vault before it.
 	ErrOtherBox = errors.New("drives of another box")
+	// ErrNotEmpty: what is to be a key stick has files on it.
+	ErrNotEmpty = errors.New("the stick is not empty")
 	// ErrStickAlone: a key stick is here, and no drive that it could open.
 	ErrStickAlone = errors.New("key stick without drives")
 	// ErrCardLost: what the box would write down now is gone when it is switched off, so it makes no key.
@@ -86,6 +88,8 @@ type Drives interface {
 	// Adopt makes an unknown drive part of the vault, or, where Health said NoVault, makes a vault on it. It makes a folder
 	// on the drive and harms nothing that is there.
 	Adopt(ctx context.Context, id string) error
+	// KeyStick puts the vault's key onto an unknown drive that is empty, so that the box is not the only one to have it.
+	KeyStick(ctx context.Context, id string) error
 	// Eject flushes every drive and lets go of it, so that the power may be pulled.
 	Eject(ctx context.Context) error
 }

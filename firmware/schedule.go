@@ -2,6 +2,7 @@ package firmware
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"phonebackupbox/usbhost"
@@ -95,6 +96,8 @@ func (s *State) pick(now time.Time) Job {
 		return s.pickRestore()
 	case m.adopt != "":
 		return Job{Kind: JobAdopt, Drive: m.adopt}
+	case m.stick != "":
+		return Job{Kind: JobStick, Drive: m.stick}
 	}
 	if s.Health.NoVault {
 		if m.checkDue {
@@ -164,6 +167,8 @@ func (s *State) begin(now time.Time, next Job) {
 		s.memory.forget = s.memory.forget[1:]
 	case JobAdopt:
 		s.memory.adopt = ""
+	case JobStick:
+		s.memory.stick = ""
 	case JobUpdate:
 		s.say(now, "The update to version "+s.Update+" is written to the card.")
 	case JobReset:
@@ -293,10 +298,10 @@ func (s *State) deriveRest() (Phase, usbhost.ID) {
 	return Idle, ""
 }
 
-// troubled reports whether there is a fault that a person must see.
+// troubled reports whether there is a fault that keeps the box from saying done. That the words are not out yet does not: the
+// lights tell it beside.
 func (s *State) troubled() bool {
-	f, ok := s.Fault()
-	return ok && f.Severity >= Attention
+	return slices.ContainsFunc(s.Faults, func(f Fault) bool { return f.Severity >= Attention && f.Code != WordsInBox })
 }
 
 // collect is every fault there is, gravest first.

@@ -244,6 +244,7 @@ type Health struct {
 	Bytes     int64   `json:"bytes"`     // stored in the vault, before parity
 	Lost      int     `json:"lost"`      // blobs that no set of drives can give back
 	KeyStick  bool    `json:"key_stick"` // a key stick of this vault is plugged in
+	WordsIn   bool    `json:"words_in"`  // the key's 24 words are nowhere but in the box
 	NoVault   bool    `json:"no_vault"`  // the box is new: the first drive that it takes in makes the vault, and the key
 }
 

@@ -26,6 +26,8 @@ func (b *Box) vaultJob(ctx context.Context, job Job) Event {
 		return HealEnded{job.N, h, err}
 	case JobAdopt:
 		return b.adopt(ctx, job)
+	case JobStick:
+		return b.keyStick(ctx, job)
 	case JobScrub, JobPrune, JobRefresh:
 		return b.upkeepJob(ctx, job)
 	case JobUpdate:
@@ -51,6 +53,17 @@ func (b *Box) adopt(ctx context.Context, job Job) Event {
 	}
 	h, err := b.config.Vault.Health(ctx)
 	return DriveAdopted{job.N, job.Drive, h, err}
+}
+
+func (b *Box) keyStick(ctx context.Context, job Job) Event {
+	if b.config.Drives == nil {
+		return StickMade{Job: job.N, Drive: job.Drive, Err: fmt.Errorf("firmware: this box cannot make key sticks")}
+	}
+	if err := b.config.Drives.KeyStick(ctx, job.Drive); err != nil {
+		return StickMade{Job: job.N, Drive: job.Drive, Err: err}
+	}
+	h, err := b.config.Vault.Health(ctx)
+	return StickMade{job.N, job.Drive, h, err}
 }
 
 // eventName is the kind of an event, for the log.

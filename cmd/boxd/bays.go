@@ -48,6 +48,7 @@ type bays struct {
 	home     string              // the vault that the drives must be of; "" until it was found
 	blank    bool                // there is no vault yet, nor, unless first says which is being made, a key
 	first    string              // see firstName
+	wordsOut string              // the key whose words are known to be elsewhere, too; "" while none is
 	notKept  bool                // what is written to card is gone when the box is switched off
 	open     []string            // those that rack was opened over
 	rack     *rack               // nil while no drive of the vault is here
@@ -314,7 +315,9 @@ func (b *bays) Health(ctx context.Context) (firmware.Health, error) {
 	if err != nil {
 		return firmware.Health{}, err
 	}
-	return b.inWords(h, len(snaps)), nil
+	out := b.inWords(h, len(snaps))
+	out.WordsIn = b.wordsIn(ctx, r)
+	return out, nil
 }
 
 // unhealed is how much a heal has to do, in pieces: nobody has weighed them.

@@ -18,6 +18,7 @@ import (
 type mounts interface {
 	Drives() []attach.Drive
 	Write(ctx context.Context, dir string) error
+	Rest(dir string) error
 	Settle() error
 }
 

@@ -21,6 +21,7 @@ type desk struct {
 	drives  []attach.Drive
 	broken  string // the folder that cannot be written
 	wrote   []string
+	rested  []string
 	settled bool
 }
 
@@ -31,6 +32,11 @@ func (d *desk) Write(_ context.Context, dir string) error {
 	if dir == d.broken {
 		return errors.Join(errors.New("cannot be mended"), storage.ErrReadOnly)
 	}
+	return nil
+}
+
+func (d *desk) Rest(dir string) error {
+	d.rested = append(d.rested, dir)
 	return nil
 }
 

@@ -108,6 +108,12 @@ func TestADriveComesIsWrittenGoesAndComesBack(t *testing.T) {
 	if !slices.Equal(pc.log, want) || !m.Drives()[0].Writable {
 		t.Errorf("%q, %+v", pc.log, m.Drives())
 	}
+	if err := m.Rest(d[0].Dir); err != nil || m.Drives()[0].Writable || pc.mounted[d[0].Dir] != "/dev/sda" {
+		t.Errorf("at rest: %v, %+v, %v", err, m.Drives(), pc.mounted)
+	}
+	if err := errors.Join(m.Rest(d[0].Dir), m.Write(t.Context(), d[0].Dir)); err != nil || !m.Drives()[0].Writable {
+		t.Errorf("and written once more: %v, %+v", err, m.Drives())
+	}
 	pc.plugged = nil
 	if left := updated(t, m); len(left) != 0 || len(pc.mounted) != 0 || pc.log[len(pc.log)-1] != "unmount /dev/sda+ true" {
 		t.Errorf("pulled out: %+v, %v", left, pc.log)

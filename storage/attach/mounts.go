@@ -374,6 +374,29 @@ func (m *Mounts) Write(ctx context.Context, dir string) error {
 	return fmt.Errorf("attach: %s %s: %w: %w", dir, why, storage.ErrReadOnly, err)
 }
 
+// Rest makes the drive at dir read-only again, flushed: it may be pulled out at any time. One that is so already stays as it is.
+func (m *Mounts) Rest(dir string) error {
+	m.work.Lock()
+	defer m.work.Unlock()
+	a := m.at(dir)
+	switch {
+	case a == nil:
+		return fmt.Errorf("attach: %s: %w", dir, ErrGone)
+	case !a.drive.Writable:
+		return nil
+	}
+	defer m.publish()
+	if err := m.sys.unmount(dir, false); err != nil {
+		return fmt.Errorf("attach: unmount %s: %w", dir, err)
+	}
+	a.drive.Writable = false
+	if err := m.sys.mount(a.device, dir, a.super, false); err != nil {
+		a.drive.Dir, a.drive.Problem = "", errors.New("cannot be mounted any more; unplug it and plug it in again")
+		return fmt.Errorf("attach: mount %s: %w", a.device, err)
+	}
+	return nil
+}
+
 // prepare checks a drive that is not mounted, and mounts it for writing; why is what went wrong, for people.
 func (m *Mounts) prepare(ctx context.Context, a *arrival) (why string, err error) {
 	m.log.Info("drive is checked", "device", a.device, "dirty", a.super.Dirty)

@@ -90,9 +90,9 @@ func Run(ctx context.Context, strip hal.Strip, states <-chan firmware.State, o O
 func still(s firmware.State, now time.Time) bool {
 	switch s.Phase {
 	case firmware.Idle, firmware.Off:
-		return true
+		return !wordsIn(s)
 	case firmware.Done, firmware.Restored:
-		return now.Sub(s.Since) > firmware.FullFor+time.Second
+		return !wordsIn(s) && now.Sub(s.Since) > firmware.FullFor+time.Second
 	}
 	return false
 }

@@ -47,7 +47,7 @@ var rows = []Row{
 		of: in(firmware.Starting), draw: func(_ firmware.State, t time.Duration, _ time.Time) hal.Frame { return one(1, breathe(t)) }},
 	{Name: "restoring", Lights: "The bar fills from right to left; amber steady.", Means: "Everything goes onto the new phone. Leave it plugged in. Hold 3 s to stop.",
 		of: in(firmware.Restoring), draw: restoring},
-	{Name: "backing up", Lights: "The bar fills, a fifth each; the leading light breathes. Amber slow besides: a drive needs you.", Means: "Leave the phone plugged in.", Routine: true,
+	{Name: "backing up", Lights: "The bar fills, a fifth each; the leading light breathes. Amber slow besides: something needs you.", Means: "Leave the phone plugged in.", Routine: true,
 		of: in(firmware.Copying), draw: copying},
 	{Name: "verifying", Lights: "Full bar; a dark gap travels through it.", Means: "What was stored is read back. Leave the phone plugged in.", Routine: true,
 		of: in(firmware.Verifying), draw: verifying},
@@ -63,10 +63,12 @@ var rows = []Row{
 		of: in(firmware.Arming), draw: arming},
 	{Name: "unknown phone", Lights: "Light 3 breathes.", Means: "Tap within 120 s to have this phone backed up. Otherwise it is only charged.",
 		of: in(firmware.Asking), draw: func(_ firmware.State, t time.Duration, _ time.Time) hal.Frame { return one(3, breathe(t)) }},
-	{Name: "unknown drive", Lights: "Light 2 breathes.", Means: "Tap within 120 s to use this drive. It is not formatted; a folder is made on it.",
+	{Name: "unknown drive", Lights: "Light 2 breathes.", Means: "Tap within 120 s to use this drive. It is not formatted; a folder is made on it. Or double-tap, to make an empty stick the key stick.",
 		of: in(firmware.AskingDrive), draw: func(_ firmware.State, t time.Duration, _ time.Time) hal.Frame { return one(2, breathe(t)) }},
 	{Name: "phone needs you", Lights: "Amber slow; light 1 blinks once: unlock.", Means: "Unlock the phone and allow file transfer.",
 		of: in(firmware.Waiting), draw: waiting},
+	{Name: "words not yet out", Lights: "Lights 1 and 5 steady; amber slow.", Means: "All is well, but the key is nowhere but in the box. Plug in an empty USB stick, and double-tap while light 2 breathes.",
+		of: wordsIn, draw: wordsOut},
 	{Name: "done", Lights: "Full bar for 60 s, then light 1 a dot.", Means: "Every file is in the vault, read back, protected as you wished. Unplug the phone.", Routine: true,
 		of: in(firmware.Done), draw: done},
 	{Name: "problem", Lights: "Amber slow, fast if data is at risk; one steady light: 1 phone, 2 drive missing, 3 drives full, 4 a drive failing or too few, 5 power.",
@@ -171,6 +173,18 @@ func waiting(_ firmware.State, t time.Duration, _ time.Time) hal.Frame {
 	f := one(1, blinks(t, 1))
 	f[hal.Amber] = onOff(t, slow)
 	return f
+}
+
+// wordsIn: the words are not out yet, and nothing else is the matter.
+func wordsIn(s firmware.State) bool {
+	f, ok := s.Fault()
+	return ok && f.Code == firmware.WordsInBox && (s.Phase == firmware.Done || s.Phase == firmware.Idle)
+}
+
+func wordsOut(s firmware.State, t time.Duration, _ time.Time) hal.Frame {
+	f := one(1, full)
+	f[hal.Bars-1] = full
+	return withAmber(f, s, t)
 }
 
 func done(_ firmware.State, t time.Duration, _ time.Time) hal.Frame {
