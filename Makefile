@@ -90,6 +90,12 @@ image: card ## build bin/boxd-VERSION-rpi.img.xz, the card's image; needs an arm
 	cd bin && sha256sum $(notdir $(IMAGE)).xz >$(notdir $(IMAGE)).xz.sha256
 	@cat $(IMAGE).xz.sha256; du -h $(IMAGE).xz
 
+.PHONY: image-sources
+image-sources: ## gather the source of all that the image holds into bin/boxd-VERSION-rpi-sources.tar, to be passed on with it
+	@mkdir -p bin
+	image/sources/gather bin/boxd-$(VERSION)-rpi-sources.tar
+	@du -h bin/boxd-$(VERSION)-rpi-sources.tar
+
 .PHONY: update
 update: card ## sign bin/boxd-VERSION.update, for a drive or the page (UPDATE_PRIVATE_KEY=FILE UPDATE_KEY=KEY UPDATE_COUNTER=N, see image/update/sign)
 	@test -n "$(UPDATE_KEY)" -a -n "$(UPDATE_COUNTER)" || { echo "update: give UPDATE_KEY=, or the box that takes this update takes no other, and UPDATE_COUNTER=, one more than the last" >&2; exit 1; }

@@ -96,9 +96,12 @@ func readSources(file string) ([]part, error) {
 		if len(words) != 4 {
 			return nil, fmt.Errorf("pack: %s: %q is not name, licence, hash and path", file, s.Text())
 		}
-		// Debian names a release's tarball NAME_VERSION.orig.tar.EXTENSION.
+		// Debian names a release's tarball NAME_VERSION.orig.tar.EXTENSION; what it changed is no part of its own.
 		_, rest, _ := strings.Cut(path.Base(words[3]), "_")
-		version, _, _ := strings.Cut(rest, ".orig")
+		version, _, release := strings.Cut(rest, ".orig")
+		if !release {
+			continue
+		}
 		parts = append(parts, part{Kind: "library", Name: words[0], Version: version, Hashes: sha(words[2]), Licences: []partTerms{{words[1]}}})
 	}
 	return parts, s.Err()
