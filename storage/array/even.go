@@ -149,7 +149,7 @@ func (l *leveller) planned() (bytes int64) {
 	a := l.r.a
 	a.mu.RLock()
 	defer a.mu.RUnlock()
-	for _, step := range []func(fact) (change, bool){
+	for n, step := range []func(fact) (change, bool){
 		func(f fact) (change, bool) {
 			i, _, c := l.bestMove(f)
 			return c, i >= 0
@@ -159,21 +159,30 @@ func (l *leveller) planned() (bytes int64) {
 			return c, c.cost > 0
 		},
 	} {
+		if !l.short() {
+			return bytes
+		}
+		uneven := l.uneven()
 		for _, first := range a.led.idx.all() {
+			if n == 0 && !uneven {
+				break // there is no move to be made
+			}
+			if int64(a.led.idx.entries[first].size) < smallBlob {
+				continue
+			}
+			c, ok := step(a.mainFact(first))
+			if !ok {
+				continue
+			}
+			bytes += c.cost
+			l.apply(c)
+			for i, s := range l.shelves {
+				l.r.room[s.m] += min(c.delta[i], 0)
+			}
 			if !l.short() {
 				return bytes
 			}
-			f := a.mainFact(first)
-			if f.size < smallBlob {
-				continue
-			}
-			if c, ok := step(f); ok {
-				bytes += c.cost
-				l.apply(c)
-				for i, s := range l.shelves {
-					l.r.room[s.m] += min(c.delta[i], 0)
-				}
-			}
+			uneven = l.uneven()
 		}
 	}
 	return bytes
@@ -181,11 +190,15 @@ func (l *leveller) planned() (bytes int64) {
 
 // mainFact is the fact of a blob that its protection counts on, without its files. The caller holds mu.
 func (a *Array) mainFact(first uint32) (f fact) {
-	spare := math.MinInt
+	most := math.MinInt
 	for i := first; i != 0; i = a.led.idx.entries[i].next {
 		e := a.led.idx.entries[i]
-		if place := a.led.places[e.place]; place.spare(a.relied) > spare {
-			f, spare = fact{shape: a.led.shapeOf(e), place: place}, place.spare(a.relied)
+		place, spare := a.led.places[e.place], 0
+		if i != first || e.next != 0 { // else there is nothing to choose from
+			spare = place.spare(a.relied)
+		}
+		if spare > most {
+			f, most = fact{shape: a.led.shapeOf(e), place: place}, spare
 		}
 	}
 	return f
@@ -290,6 +303,9 @@ func (l *leveller) bestMove(f fact) (i, to int, c change) {
 // bestStripe is the widest stripe that has room beside what is there; its cost is 0 if it does not gain enough. What it saves
 // counts as if it were shared by all drives: that is what moves make of it.
 func (l *leveller) bestStripe(f fact) (p placement, c change) {
+	if f.k >= len(l.shelves)-l.survive {
+		return p, c // none is wider
+	}
 	var all []candidate
 	for _, s := range l.shelves {
 		all = append(all, candidate{no: s.no, m: s.m, free: l.r.room[s.m]})
