@@ -319,6 +319,48 @@ func TestDrives(t *testing.T) {
 	}
 }
 
+// TestSyncHolds cuts the power at the moment that a drive's Sync has returned: what it made durable is there. A whole backup cannot
+// show that, since closing the drive flushes everything once more before the backup is acknowledged.
+func TestSyncHolds(t *testing.T) {
+	need(t, vm.Program, "mkfs.ext4", "mkfs.exfat", "mkfs.vfat")
+	l := newLab(t)
+	l.format(cmp.Or(*only, "ext4,exfat,vfat"))
+	random := rand.New(rand.NewPCG(*seed, 2))
+	do, n := "syncs", 0 // n is the last Sync that was said to have returned
+	for round := range *rounds {
+		m := l.boot(do, fmt.Sprintf("synced=%d", n))
+		do = "held,syncs"
+		for range 1 + random.IntN(4) {
+			said := l.until(m, "SYNCED")
+			if *broken != "" && strings.HasPrefix(said, "VERDICT") {
+				t.Logf("with flushes broken (%s), after %d power cuts: %s", *broken, round, said)
+				return
+			}
+			if _, err := fmt.Sscanf(said, "SYNCED %d", &n); err != nil {
+				t.Fatalf("%s\n%s", said, m.Log())
+			}
+			if err := m.Type("go on"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		l.expect(m, "SYNCED")
+		n++
+		if err := m.CutPower(); err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("power cut %d, after Sync %d; the disks lost %v sectors", round+1, n, l.lost())
+	}
+	m := l.boot("held", fmt.Sprintf("synced=%d", n))
+	said := l.until(m, "VERDICT")
+	if ok := strings.HasPrefix(said, "VERDICT ok"); ok == (*broken != "") {
+		t.Fatalf("%d power cuts, broken %q: %s\n%s", *rounds, *broken, said, m.Log())
+	}
+	t.Logf("%d power cuts, broken %q: %s", *rounds, *broken, said)
+	if err := m.Wait(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // format makes disks with these file systems.
 func (l *lab) format(types string) {
 	l.t.Helper()

@@ -31,6 +31,8 @@ var phases = map[string]func(*guest) error{
 	"eject":    eject,
 	"smart":    smart,
 	"attach":   attached,
+	"syncs":    syncs,
+	"held":     held,
 }
 
 // check runs the conformance suite of every Store on every disk.
