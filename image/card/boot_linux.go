@@ -81,7 +81,11 @@ func (c Card) boot(dir string, write bool, f func(dir string) error) (err error)
 	if err := unix.Mount(device, dir, "vfat", flags, options); err != nil {
 		return fmt.Errorf("card: mount %s: %w", device, err)
 	}
-	defer func() { err = errors.Join(err, unix.Unmount(dir, 0)) }()
+	defer func() {
+		if uerr := unix.Unmount(dir, 0); uerr != nil {
+			err = errors.Join(err, uerr) // only then: whoever reads looks for io.EOF itself, which Join would wrap
+		}
+	}()
 	return f(dir)
 }
 
