@@ -345,9 +345,9 @@ func (a *appliance) usb(ctx context.Context, g *errgroup.Group, ports sockets) e
 		a.screen.say("  this computer has no USB; --phone folder:DIR stands for a phone")
 		return nil
 	}
-	refused := newRefusals()
+	refused, listings := newRefusals(), new(mtp.Listings)
 	bus, err := libusb.Listen(ctx, func(ctx context.Context, i usbhost.Interface) (usbhost.Phone, error) {
-		return mtp.Open(ctx, i, mtp.Options{Probe: a.probe, Log: a.log})
+		return mtp.Open(ctx, i, mtp.Options{Probe: a.probe, Log: a.log, Listings: listings})
 	}, refused, a.log)
 	if err != nil {
 		return err

@@ -95,7 +95,7 @@ func (p *Phone) listing(ctx context.Context, tally *usbhost.Tally) ([]dir, []sto
 		return nil, nil, fmt.Errorf("time zone: %w", err)
 	}
 	x.local = p.local
-	if err := p.listWatched(ctx, x); err != nil {
+	if err := p.listOn(ctx, x); err != nil {
 		return nil, nil, fmt.Errorf("list: %w", err)
 	}
 	if p.probe {
@@ -139,6 +139,9 @@ type backup struct {
 	into  usbhost.Tree
 	tally *usbhost.Tally
 	files int // listed
+
+	searched map[key]map[string]found // folders, by the names in them: see pin
+
 	prune usbhost.Pruner
 
 	sampler sampler
@@ -255,7 +258,18 @@ func (b *backup) copy(ctx context.Context, f *fetcher, todo []pending) error {
 		defer close(jobs)
 		for _, file := range todo {
 			path := file.dir + "/" + file.name
-			j := newJob(file.object, path, file.stale, b.tally.Start(path, max(file.size, 0)))
+			item := b.tally.Start(path, max(file.size, 0))
+			here, changed, err := b.pin(ctx, file.entry)
+			switch {
+			case err != nil:
+				return err
+			case !here: // deleted since it was listed
+				item.Gone()
+				continue
+			case changed:
+				item.Resize(max(file.size, 0))
+			}
+			j := newJob(file.object, path, file.stale, item)
 			j.ask = j.stale && file.size > careful || file.again
 			if err := b.resume(ctx, f, j); err != nil {
 				return err

@@ -123,6 +123,7 @@ func (p *Phone) listWatched(ctx context.Context, x *index) error {
 // relist asks anew for objects that came or changed, and drops those that went.
 func (s *session) relist(ctx context.Context, x *index, touched, removed []uint32) error {
 	w := walk{s: s, x: x, bulk: s.info.supports(opGetObjectPropList), seen: map[uint32]bool{}}
+	touched, removed = x.sure(touched), x.sure(removed)
 	for _, h := range touched {
 		if h == handleNone || h == handleAll {
 			continue
@@ -144,7 +145,7 @@ func (s *session) relist(ctx context.Context, x *index, touched, removed []uint3
 			continue
 		}
 		if o.dead = false; o.isFolder() && !known {
-			w.queue = append(w.queue, folder{o.storage, h, 1})
+			w.queue = append(w.queue, folder{storage: o.storage, handle: h, depth: 1})
 			w.seen[h] = true
 		}
 	}

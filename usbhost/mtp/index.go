@@ -17,6 +17,7 @@ const (
 	hasSize
 	hasFormat
 	isStored // in this run
+	isGuess  // taken over from a listing that was cut short: handle is only likely to be this object's
 )
 
 // An object is one file or folder of a phone. 100,000 of them are held in about 10 MB, names included.
@@ -67,6 +68,8 @@ type index struct {
 	broken   map[uint32]string // folder's handle → why not all in it could be listed
 	cut      map[uint32]string // the same for a storage's root, by storage ID
 	remarks  []remark          // what else the report must tell
+	kids     map[key]kids      // of each folder that was listed by itself, for the next listing if this is cut short
+	before   *cutList          // such a listing from before; nil: none
 	most     int               // objects; maxObjects, but for tests
 	over     bool              // there were more
 }
@@ -74,7 +77,7 @@ type index struct {
 func newIndex(storages []storageInfo, local *time.Location) *index {
 	return &index{
 		storages: storages, local: local, most: maxObjects,
-		at: map[uint32]int32{}, broken: map[uint32]string{}, cut: map[uint32]string{},
+		at: map[uint32]int32{}, broken: map[uint32]string{}, cut: map[uint32]string{}, kids: map[key]kids{},
 	}
 }
 
@@ -136,6 +139,7 @@ func (x *index) reset() {
 	clear(x.at)
 	clear(x.broken)
 	clear(x.cut)
+	clear(x.kids)
 	x.remarks, x.over = nil, false
 }
 

@@ -191,6 +191,8 @@ type walk struct {
 type folder struct {
 	storage, handle uint32
 	depth           int
+	was             *object // the folder of this path in a listing that was cut short; nil if it is not in it
+	same            bool    // it has the date that it had
 }
 
 func (w *walk) run(ctx context.Context) error {
@@ -202,7 +204,7 @@ func (w *walk) run(ctx context.Context) error {
 	}
 	for _, s := range w.x.storages {
 		if !listed[s.id] {
-			w.queue = append(w.queue, folder{s.id, handleAll, 0})
+			w.queue = append(w.queue, folder{storage: s.id, handle: handleAll, was: w.x.before.root(s)})
 		}
 	}
 	return w.drain(ctx)
@@ -234,7 +236,8 @@ func (w *walk) roots(ctx context.Context, done map[uint32]bool) error {
 		done[o.storage] = true
 		if o.isFolder() {
 			w.seen[o.handle] = true
-			w.queue = append(w.queue, folder{o.storage, o.handle, 1})
+			root := w.x.before.root(*w.x.storage(o.storage))
+			w.queue = append(w.queue, w.x.before.sub(root, o, 1))
 		}
 	}
 	return nil
@@ -287,9 +290,16 @@ func (w *walk) folder(ctx context.Context, f folder) error {
 		return errTooMany
 	}
 	before := len(w.x.objects)
+	if taken, err := w.takeOver(ctx, f); taken || err != nil {
+		w.found(f, before)
+		return err
+	}
 	if w.bulk && f.handle != handleAll {
 		err := w.properties(ctx, f)
 		if err == nil || fatal(ctx, err) {
+			if err == nil {
+				w.x.note(f, before, len(w.x.objects)-before)
+			}
 			w.found(f, before)
 			return err
 		}
@@ -353,7 +363,12 @@ func (w *walk) oneByOne(ctx context.Context, f folder) error {
 	if err != nil {
 		return err
 	}
-	var failed error
+	defer w.x.note(f, len(w.x.objects), len(handles))
+	return w.describeAll(ctx, handles)
+}
+
+// describeAll asks for objects one by one.
+func (w *walk) describeAll(ctx context.Context, handles []uint32) (failed error) {
 	for _, h := range handles {
 		if i, known := w.x.at[h]; known && w.x.objects[i].complete() {
 			continue
@@ -392,7 +407,7 @@ func (w *walk) found(f folder, before int) {
 		o.storage, o.parent = f.storage, f.handle
 		if o.isFolder() && !w.seen[o.handle] {
 			w.seen[o.handle] = true
-			w.queue = append(w.queue, folder{f.storage, o.handle, f.depth + 1})
+			w.queue = append(w.queue, w.x.before.sub(f.was, o, f.depth+1))
 		}
 	}
 }

@@ -31,6 +31,7 @@ type Options struct {
 	Probe    bool
 	Sampling Sampling
 	Timeouts Timeouts
+	Listings *Listings // of phones whose cable came out, shared by all; nil: each listing begins anew
 }
 
 // Phone is one attached phone. It satisfies usbhost.Phone; its methods are called by one goroutine at a time, except
@@ -42,6 +43,7 @@ type Phone struct {
 	zoneKnown bool // local is the phone's, not only taken to be
 	probe     bool
 	sampling  Sampling
+	listings  *Listings
 	id        usbhost.ID
 	byPort    bool // see usbhost.Info
 
@@ -83,7 +85,7 @@ func Open(ctx context.Context, dev usbhost.Interface, o Options) (*Phone, error)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("mtp: open: %w", err), dev.Pipe.Close())
 	}
-	p := &Phone{dev: dev, s: s, local: o.Location, probe: o.Probe, sampling: o.Sampling, gone: make(chan struct{}), woken: make(chan struct{}, 1), busy: make(chan struct{}, 1)}
+	p := &Phone{dev: dev, s: s, local: o.Location, probe: o.Probe, sampling: o.Sampling, listings: o.Listings, gone: make(chan struct{}), woken: make(chan struct{}, 1), busy: make(chan struct{}, 1)}
 	serial := cmp.Or(usbhost.OwnSerial(dev.Serial), usbhost.OwnSerial(s.info.serial)) // AOSP's over MTP is random, and each phone's own
 	p.id, p.byPort = usbhost.NewID("mtp", cmp.Or(serial, dev.Place())), serial == ""
 	p.ctx, p.cancel = context.WithCancel(context.WithoutCancel(ctx))

@@ -165,29 +165,40 @@ func afterUnplug(t testing.TB, r *rig, tree *vphone.Tree, report usbhost.Report,
 	}
 }
 
-// TestUnpluggedAtAnyByte pulls the cable at random bytes of a larger phone.
+// TestUnpluggedAtAnyByte pulls the cable at random bytes of a larger phone. The phones of a batch are in memory until it ends.
 func TestUnpluggedAtAnyByte(t *testing.T) {
 	n := *cuts
 	if raceDetector {
 		n /= 10 // what it looks for does not depend on the byte
 	}
-	synctest.Test(t, func(t *testing.T) {
-		fill := func(s *vphone.Storage) {
-			fillSmall(t, s)
-			put(t, s, "DCIM/long.mp4", june, pattern(3, 6<<20+3))
-		}
-		r := plug(t, vmtp.Config{}, fill)
-		before, _ := r.Attachment().Moved()
-		r.backup(t, vphone.NewTree())
-		total, _ := r.Attachment().Moved()
-		rnd := rand.New(rand.NewPCG(1, 2))
-		for range n {
-			n := rnd.Int64N(total - before)
+	fill := func(s *vphone.Storage) {
+		fillSmall(t, s)
+		put(t, s, "DCIM/long.mp4", june, pattern(3, 6<<20+3))
+	}
+	var total int64
+	t.Run("all of it", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
 			r := plug(t, vmtp.Config{}, fill)
-			r.Phone.UnplugAfter(n)
-			tree := vphone.NewTree()
-			report, err := r.driver.Backup(t.Context(), tree, nil)
-			afterUnplug(t, r, tree, report, err, fmt.Sprintf("after %d bytes", n))
-		}
+			before, _ := r.Attachment().Moved()
+			r.backup(t, vphone.NewTree())
+			total, _ = r.Attachment().Moved()
+			total -= before
+		})
 	})
+	rnd := rand.New(rand.NewPCG(1, 2))
+	const batch = 20
+	for done := 0; done < n; done += batch {
+		t.Run(fmt.Sprint(done), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				for range min(batch, n-done) {
+					n := rnd.Int64N(total)
+					r := plug(t, vmtp.Config{}, fill)
+					r.Phone.UnplugAfter(n)
+					tree := vphone.NewTree()
+					report, err := r.driver.Backup(t.Context(), tree, nil)
+					afterUnplug(t, r, tree, report, err, fmt.Sprintf("after %d bytes", n))
+				}
+			})
+		})
+	}
 }

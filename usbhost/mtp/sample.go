@@ -90,6 +90,20 @@ func (b *backup) resample(ctx context.Context, f *fetcher) (changed []pending, e
 		if left -= k.size; left < 0 && done > 0 {
 			return changed, nil
 		}
+		here, moved, err := b.pin(ctx, k.entry)
+		if err != nil {
+			return changed, err
+		}
+		if moved { // it was taken over as it had been earlier in the night
+			changed = append(changed, k.pending)
+			k.item.Gone()
+			b.tally.List(1, k.size)
+			continue
+		}
+		if !here {
+			k.item.Kept()
+			continue
+		}
 		same, err := b.sameAsStored(ctx, f, k)
 		if err != nil && fatal(ctx, err) {
 			return changed, err

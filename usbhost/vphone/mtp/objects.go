@@ -1,6 +1,8 @@
 package mtp
 
 import (
+	"math/rand/v2"
+
 	"phonebackupbox/usbhost/vphone"
 )
 
@@ -48,6 +50,10 @@ func (s *server) descend(items []item, st *store, folder *vphone.Node, format ui
 	infos, err := st.Children(folder)
 	if err != nil || s.failing(st, folder) {
 		return items, false
+	}
+	if s.phone.cfg.Quirks.Shuffles {
+		r := rand.New(rand.NewPCG(uint64(s.run), 0))
+		r.Shuffle(len(infos), func(i, j int) { infos[i], infos[j] = infos[j], infos[i] })
 	}
 	for _, info := range infos {
 		i := item{st, info}

@@ -44,6 +44,7 @@ type Quirks struct {
 	Strict             bool          // wants a session for every operation and transaction IDs that count up (PTP, section 9.3)
 	SameHandles        bool          // numbers its objects from 1 after each plugging in, as AOSP does; see handleStride
 	InfoNeedsSession   bool          // answers GetDeviceInfo only in a session, as umtp-responder does
+	Shuffles           bool          // lists each folder in another order after each plugging in
 	NoReplace          bool          // refuses a file where there is one of that name, instead of writing over it
 	NoEvents           bool          // tells of no change
 	IgnoredOpens       int           // OpenSession requests left unanswered after each plugging in

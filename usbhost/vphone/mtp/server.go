@@ -18,6 +18,7 @@ var errNoResponse = errors.New("mtp: no response")
 // server is one run of the phone's MTP server, from Plug to Unplug.
 type server struct {
 	phone *Phone
+	run   int // how often it was plugged in
 	port  *vphone.Port
 	bufs  [2][]byte // of chunkSize, made when first needed
 
@@ -63,7 +64,7 @@ const handleStride = 1_000_003
 
 func newServer(p *Phone, run int) *server {
 	return &server{
-		phone: p, edits: map[uint32]*edit{}, nextID: uint32(run-1)*handleStride + 1,
+		phone: p, run: run, edits: map[uint32]*edit{}, nextID: uint32(run-1)*handleStride + 1,
 		handles: map[*vphone.Node]uint32{}, objects: map[uint32]object{},
 	}
 }
