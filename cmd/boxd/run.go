@@ -218,6 +218,11 @@ func runOn(ctx context.Context, c *call, o runOptions, a *appliance, dirs []stri
 		defer func() { err = errors.Join(err, f.Close()) }()
 		log = f.logger()
 	}
+	if o.board == boardRPi {
+		if err := finishReset(c.state, append(o.drives, o.mount, o.update)...); err != nil {
+			a.screen.say("  the settings were to be erased, and are not all: %s", oneLine(err)) // the box works with what is left
+		}
+	}
 	a.life = beginLife(c.state, bootID(), log)
 	defer func() {
 		if err != nil {
@@ -247,8 +252,12 @@ func runOn(ctx context.Context, c *call, o runOptions, a *appliance, dirs []stri
 	}
 	a.bays, a.probe = b, settings.PhoneClock.probes(time.Local)
 	ports := sockets{make(chan usbhost.Phone)}
-	a.box = firmware.New(firmware.Config{Bus: ports, Vault: b, Roster: roster{filepath.Join(c.state, enrolledName)}, Drives: b,
-		Policy: settings.Policy, Keeper: b, Diary: diary{c.state}, ClockTrusted: clockTrusted, Log: log, Updater: a.updater()})
+	wiring := firmware.Config{Bus: ports, Vault: b, Roster: roster{filepath.Join(c.state, enrolledName)}, Drives: b,
+		Policy: settings.Policy, Keeper: b, Diary: diary{c.state}, ClockTrusted: clockTrusted, Log: log, Updater: a.updater()}
+	if o.board == boardRPi {
+		wiring.Resetter, wiring.PowerOn = resetter{c.state, b}, a.life.powerOn
+	}
+	a.box = firmware.New(wiring)
 	a.mounts, a.log = m, log
 	err = errors.Join(a.serve(ctx, c, o, ports, dirs), a.screen.face.Close())
 	if err != nil {
