@@ -22,6 +22,7 @@ type Config struct {
 	// ClockTrusted tells whether the clock is right; nil: it never is, so that nothing is done at an hour of the day.
 	ClockTrusted func() bool
 	Diary        Diary        // nil: what upkeep was done is forgotten with the Box
+	Clerk        Clerk        // nil: restores have no receipts
 	Updater      Updater      // nil: no update is taken in
 	Resetter     Resetter     // nil: the settings cannot be erased with the button
 	PowerOn      bool         // the power came just now: the box was not only started anew

@@ -19,7 +19,8 @@ type (
 		Health   Health
 		Policy   Policy
 		Upkeep   *Upkeep // nil: this box does none
-		Err      error   // the vault could not be opened or read
+		Receipt  *Receipt
+		Err      error // the vault could not be opened or read
 	}
 
 	// PhoneArrived: something was plugged in that has not said yet who it is. Port is never reused.
@@ -123,9 +124,10 @@ type (
 	}
 	// RestoreEnded ends a restore.
 	RestoreEnded struct {
-		Job    uint64
-		Report usbhost.Report
-		Err    error
+		Job     uint64
+		Report  usbhost.Report
+		Err     error
+		Receipt *Receipt // nil: nothing was begun, or nobody writes any
 	}
 
 	// Ejected: the drives are flushed and let go, or could not be.

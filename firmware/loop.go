@@ -202,7 +202,7 @@ func (l *loop) boot() {
 	e.Backups, errs[1] = l.box.config.Vault.History(l.ctx)
 	e.Health, errs[2] = l.box.config.Vault.Health(l.ctx)
 	e.Err = errors.Join(errs[:]...)
-	e.Upkeep = l.box.remembered(l.ctx)
+	e.Upkeep, e.Receipt = l.box.remembered(l.ctx), l.box.lastReceipt(l.ctx)
 	l.box.send(e)
 }
 

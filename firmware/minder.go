@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"time"
 
 	"phonebackupbox/usbhost"
@@ -129,8 +128,7 @@ func (m *minder) do(o order) {
 		}
 		end = e
 	case JobRestore:
-		report, err := m.restore(o.ctx, o.job)
-		end = RestoreEnded{o.job.N, report, err}
+		end = m.restore(o.ctx, o.job)
 	default:
 		fresh, why, err := probe(o.ctx, m.phone)
 		end = Probed{o.job.N, o.job.Port, fresh, why, err}
@@ -179,22 +177,29 @@ func (m *minder) backup(ctx context.Context, job Job) BackupEnded {
 }
 
 // restore puts the newest snapshot of the source onto the phone, once more making sure that it is new.
-func (m *minder) restore(ctx context.Context, job Job) (usbhost.Report, error) {
+func (m *minder) restore(ctx context.Context, job Job) RestoreEnded {
+	end := RestoreEnded{Job: job.N}
 	if !job.Resume {
 		fresh, why, err := probe(ctx, m.phone)
 		if err != nil {
-			return usbhost.Report{}, err
+			end.Err = err
+			return end
 		}
 		if !fresh {
-			return usbhost.Report{}, fmt.Errorf("firmware: %w: %s", errNotFresh, why)
+			end.Err = fmt.Errorf("firmware: %w: %s", errNotFresh, why)
+			return end
 		}
 	}
-	var from fs.FS
-	from, _, err := m.box.config.Vault.Latest(ctx, job.Source)
+	from, backup, err := m.box.config.Vault.Latest(ctx, job.Source)
 	if err != nil {
-		return usbhost.Report{}, err
+		end.Err = err
+		return end
 	}
-	return m.phone.Restore(ctx, from, m.watch(job))
+	end.Report, end.Err = m.phone.Restore(ctx, from, m.watch(job))
+	flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushWithin)
+	defer cancel()
+	end.Receipt = m.box.receipt(flush, RestoreRun{from, backup, m.info, end.Report, end.Err})
+	return end
 }
 
 // watch passes a driver's progress on.

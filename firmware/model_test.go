@@ -114,7 +114,7 @@ func (w *world) step() {
 	case n < 17:
 		w.presses()
 	case n < 18:
-		w.tell(Asked{[]Command{BackUpNow{}, EnrolPhone{ben}, CheckDrives{}, Acknowledge{}, AdoptDrive{"d1"}, ForgetPhone{anna}, ForgetPhone{ben}}[w.r.IntN(7)]})
+		w.tell(Asked{[]Command{BackUpNow{}, EnrolPhone{ben}, CheckDrives{}, Acknowledge{}, AdoptDrive{"d1"}, ForgetPhone{ben}}[w.r.IntN(6)]})
 		if w.s.Allows(UpdateFound{"2"}) == nil {
 			w.tell(Asked{UpdateFound{"2"}})
 		}

@@ -163,7 +163,7 @@ func (s State) clone() State {
 }
 
 func (s *State) booted(now time.Time, e Booted) {
-	s.memory.booted, s.memory.policy = true, e.Policy
+	s.memory.booted, s.memory.policy, s.Receipt = true, e.Policy, e.Receipt
 	for _, en := range e.Enrolled {
 		if p := s.phone(string(en.ID)); p != nil { // it was plugged in before the box knew whose it is
 			p.Enrolled, p.Order, p.due = true, en.Order, p.Attached()

@@ -294,6 +294,7 @@ func (s *State) restoreEnded(now time.Time, e RestoreEnded) {
 	s.Progress = nil
 	r := s.Restore
 	if r == nil {
+		s.hand(now, e.Receipt)
 		return
 	}
 	if again := (pair{r.Target, r.Source}); e.Report.Stored > 0 && !slices.Contains(s.memory.begun, again) {
@@ -315,6 +316,7 @@ func (s *State) restoreEnded(now time.Time, e RestoreEnded) {
 		s.memory.begun = slices.DeleteFunc(s.memory.begun, func(b pair) bool { return b.target == r.Target })
 		s.say(now, fmt.Sprintf("All %d files are on the new phone, checked. It may be unplugged.", e.Report.Listed))
 	}
+	s.hand(now, e.Receipt)
 }
 
 // Allows reports why a command cannot be done now, in words for the person who gave it; nil if it can.

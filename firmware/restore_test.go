@@ -24,7 +24,7 @@ func TestRestoreByButton(t *testing.T) {
 	if j := st.s.Job; j.Phone != fresh || j.Source != anna || j.Port != 1 {
 		t.Errorf("job %+v", j)
 	}
-	st.then(time.Second, RestoreEnded{st.s.Job.N, whole(3), nil}).is(Restored).faults()
+	st.then(time.Second, RestoreEnded{Job: st.s.Job.N, Report: whole(3)}).is(Restored).faults()
 	told := len(st.s.Lines)
 	if st.press(100*time.Millisecond).then(0, Pressed{Gesture{Kind: Release, Held: 100 * time.Millisecond}}).is(Restored); len(st.s.Lines) != told {
 		t.Errorf("a press after the restore says: %s", st.s.Lines[told:][0].Text)
@@ -173,7 +173,7 @@ func TestHowARestoreEnds(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			st := begin(t)
-			st.then(time.Second, RestoreEnded{st.s.Job.N, tt.report, tt.err}).is(Problem).faults(tt.want).tap().is(Idle).faults()
+			st.then(time.Second, RestoreEnded{Job: st.s.Job.N, Report: tt.report, Err: tt.err}).is(Problem).faults(tt.want).tap().is(Idle).faults()
 		})
 	}
 	t.Run("called off by holding", func(t *testing.T) {
@@ -181,11 +181,11 @@ func TestHowARestoreEnds(t *testing.T) {
 		if !st.s.Job.Cancel {
 			t.Error("goes on")
 		}
-		st.then(time.Second, RestoreEnded{st.s.Job.N, usbhost.Report{}, context.Canceled}).is(Idle).faults(Interrupted)
+		st.then(time.Second, RestoreEnded{Job: st.s.Job.N, Err: context.Canceled}).is(Idle).faults(Interrupted)
 	})
 	t.Run("cut short, it goes on without a second look", func(t *testing.T) {
 		st := begin(t)
-		st.then(time.Second, RestoreEnded{st.s.Job.N, usbhost.Report{Listed: 3, Stored: 1}, usbhost.ErrUnplugged}, PhoneLeft{1})
+		st.then(time.Second, RestoreEnded{Job: st.s.Job.N, Report: usbhost.Report{Listed: 3, Stored: 1}, Err: usbhost.ErrUnplugged}, PhoneLeft{1})
 		st.plug(2, usbhost.Info{ID: fresh}).hold(11 * time.Second).is(Confirming).double().is(Restoring)
 		if !st.s.Job.Resume {
 			t.Error("looks into the phone again, which is not empty any more")

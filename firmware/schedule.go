@@ -159,6 +159,9 @@ func (s *State) begin(now time.Time, next Job) {
 	case JobRestore:
 		s.Progress = &Progress{Doing: "listing", Began: now, mark: now}
 		s.say(now, fmt.Sprintf("The restore begins: everything of %s onto %s.", s.name(next.Source), s.name(next.Phone)))
+		if p := s.phone(string(next.Source)); p != nil && slices.ContainsFunc(p.Apps, func(a App) bool { return !a.Backup.IsZero() }) {
+			s.say(now, "Open no chat app on the new phone before the restore has ended.") // WhatsApp looks for its backup once
+		}
 	case JobProbe:
 		s.Restore.probed = true
 	case JobEnrol:

@@ -61,6 +61,8 @@ type State struct {
 	Progress *Progress  `json:"progress,omitempty"`
 	Restore  *Restore   `json:"restore,omitempty"` // while Arming, Confirming, Restoring or Restored
 
+	Receipt *Receipt `json:"receipt,omitempty"` // of the last restore
+
 	Health  Health    `json:"health"`            // drives, protection, vault
 	Heal    *Heal     `json:"heal,omitempty"`    // drives are being made whole in the background
 	Backups []Backup  `json:"backups"`           // newest first, at most MaxBackups

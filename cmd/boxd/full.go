@@ -16,6 +16,7 @@ func commands() []command {
 		{"ls", "SNAPSHOT [PATH]", "list a folder of a snapshot", lsCommand},
 		{"cat", "SNAPSHOT PATH", "write a file of a snapshot to standard output", catCommand},
 		{"restore", "SNAPSHOT", "put a snapshot into a folder (--to) or onto a phone (--phone)", restoreCommand},
+		{"receipt", "", "what the last restore by the button put onto the phone, and what is left to do", receiptCommand},
 		{"vault create", "", "make a vault over the drives; prints its 24 words once", vaultCreateCommand},
 		{"vault status", "", "is everything there, and how many drives may still die", vaultStatusCommand},
 		{"vault verify", "", "read back and decrypt everything", vaultVerifyCommand},

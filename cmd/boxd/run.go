@@ -253,7 +253,7 @@ func runOn(ctx context.Context, c *call, o runOptions, a *appliance, dirs []stri
 	a.bays, a.probe = b, settings.PhoneClock.probes(time.Local)
 	ports := sockets{make(chan usbhost.Phone)}
 	wiring := firmware.Config{Bus: ports, Vault: b, Roster: roster{filepath.Join(c.state, enrolledName)}, Drives: b,
-		Policy: settings.Policy, Keeper: b, Diary: diary{c.state}, ClockTrusted: clockTrusted, Log: log, Updater: a.updater()}
+		Policy: settings.Policy, Keeper: b, Diary: diary{c.state}, Clerk: clerk{c.state}, ClockTrusted: clockTrusted, Log: log, Updater: a.updater()}
 	if o.board == boardRPi {
 		wiring.Resetter, wiring.PowerOn = resetter{c.state, b}, a.life.powerOn
 	}

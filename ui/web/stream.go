@@ -23,7 +23,7 @@ const (
 )
 
 // sections are the parts of the page that change, each the template of that name and the element of that id.
-var sections = []string{"headline", "progress", "faults", "phones", "drives", "activity"}
+var sections = []string{"headline", "progress", "faults", "receipt", "phones", "drives", "activity"}
 
 func (h *Handler) servePage(w http.ResponseWriter, r *http.Request) {
 	s, now := h.source.State(), h.options.Now()

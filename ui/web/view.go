@@ -18,6 +18,7 @@ type view struct {
 	Lamps    []lamp
 	Progress *progressView
 	Faults   []faultView
+	Receipt  *receiptView
 	Phones   []phoneView
 	Drives   []driveView
 	Guard    string // how well everything is protected, one sentence
@@ -64,6 +65,13 @@ type phoneView struct {
 	Apps                     []appView // how chat apps' own backups stand
 }
 
+// receiptView is what is left to do after a restore. It says when in a date, so that it stands still.
+type receiptView struct {
+	At, Summary string
+	Apps        []firmware.ReceiptApp
+	Absent      []string
+}
+
 type appView struct{ Line, Hint string }
 
 type driveView struct {
@@ -89,6 +97,9 @@ func look(s firmware.State, now time.Time, lamps *Lamps) view {
 		if f.Severity > firmware.News && f.Sentence != v.Title {
 			v.Faults = append(v.Faults, faultView{string(f.Code), f.Sentence, f.Advice, plain(f.Detail), f.Severity == firmware.AtRisk})
 		}
+	}
+	if r := s.Receipt; r != nil {
+		v.Receipt = &receiptView{r.At.UTC().Format("2 January 2006, 15:04 MST"), plain(r.Summary()), r.Apps, r.Absent}
 	}
 	for _, p := range s.Phones {
 		v.Phones = append(v.Phones, phoneOf(p, s, now))
