@@ -104,7 +104,9 @@ update: card ## sign bin/boxd-VERSION.update, for a drive or the page (UPDATE_PR
 DEV ?=
 
 .PHONY: flash
-flash: card ## write the box's card: make flash DEV=/dev/sdX (asks, refuses what is no card, reads back)
+flash: ## write the box's card: make flash DEV=/dev/sdX (asks, refuses what is no card, reads back)
+	@test -n "$(DEV)" || { echo "flash: which card? make flash DEV=/dev/sdX (lsblk lists what is there)" >&2; exit 2; }
+	@$(MAKE) --no-print-directory card
 	go build -o bin/flash ./image/flash
 	@if [ -w "$(DEV)" ]; then bin/flash --device "$(DEV)"; else sudo bin/flash --device "$(DEV)"; fi
 
