@@ -22,14 +22,15 @@ var (
 
 const (
 	// silence is how long the machine may say nothing; it is slow where the processor is only imitated.
-	silence = 2 * time.Minute
+	silence = 4 * time.Minute
 	// patience is how long one thing may be waited for, whatever the machine says meanwhile.
-	patience = 4 * time.Minute
+	patience = 6 * time.Minute
 
 	mib = 1 << 20
 	// Where the image has its partitions: image/pack.
 	bootAt = 4 * mib
-	permAt = bootAt + 128*mib + 2*192*mib
+	rootAt = bootAt + 128*mib
+	permAt = rootAt + 2*192*mib
 	// cardSize is how large the card is that the image is written to: /perm grows to its end.
 	cardSize = permAt + 256*mib
 )
@@ -38,7 +39,6 @@ const (
 type tools struct {
 	image  string // the card's, as make card writes it
 	kernel string // from that image
-	args   string // for the kernel, from that image
 	boxd   string // for this machine
 	restic string // stock
 }
@@ -67,10 +67,7 @@ var built = sync.OnceValues(func() (b tools, err error) {
 			return b, fmt.Errorf("%v: %w\n%s", cmd, err, out)
 		}
 	}
-	line, err := exec.Command("mtype", "-i", part, "::/cmdline.txt").Output()
-	// The serial port has another name on QEMU's board.
-	b.args = strings.ReplaceAll(strings.TrimSpace(string(line)), "console=serial0,115200", "console=ttyAMA0")
-	return b, err
+	return b, nil
 })
 
 // box is one box on the bench, over as many starts and scenarios as it is used for, and who sits before it.
@@ -79,7 +76,6 @@ type box struct {
 	owner      *testing.T // whose end is the box's
 	dir        string     // for all that belongs to it
 	card       string     // the image of its SD card
-	extra      []string   // more of QEMU's options
 	m          *vm.Machine
 	eye        *eye      // on its lights
 	reel       *reel     // what they have shown
@@ -139,17 +135,26 @@ func (x *box) try(name string, args ...string) (string, error) {
 	return string(out), err
 }
 
-// boot plugs the box's power in. args go to the kernel.
-func (x *box) boot(args ...string) {
+// cmdline is a line of arguments for the kernel on the card's boot partition, as the board's loader passes it on.
+func (x *box) cmdline(name string) string {
+	x.Helper()
+	line := x.host("mtype", "-i", fmt.Sprintf("%s@@%d", x.card, bootAt), "::/"+name)
+	// The serial port has another name on QEMU's board.
+	return strings.ReplaceAll(strings.TrimSpace(line), "console=serial0,115200", "console=ttyAMA0")
+}
+
+// boot plugs the box's power in. extra are more of QEMU's options.
+func (x *box) boot(extra ...string) {
 	x.Helper()
 	b, err := built()
 	if err != nil {
 		x.Fatal(err)
 	}
-	x.m, err = vm.Boot(x.owner.Context(), vm.Config{Kernel: b.kernel, Memory: 512, Args: strings.Join(append([]string{b.args}, args...), " "),
+	args := x.cmdline("cmdline.txt")
+	x.m, err = vm.Boot(x.owner.Context(), vm.Config{Kernel: b.kernel, Memory: 512, Args: args,
 		Disks: []*vm.Disk{vm.NewDisk(x.card, "virtio-blk-pci,drive=DRIVE", 1)},
-		Extra: append([]string{"-netdev", "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:0-:80",
-			"-device", "virtio-net-pci,netdev=net"}, x.extra...)})
+		Extra: append([]string{"-device", "i6300esb", "-action", "watchdog=reset", "-netdev", "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:0-:80",
+			"-device", "virtio-net-pci,netdev=net"}, extra...)})
 	if err != nil {
 		x.Fatal(err)
 	}

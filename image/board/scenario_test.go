@@ -1,6 +1,7 @@
 package board
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -8,26 +9,34 @@ import (
 	"phonebackupbox/image/vm"
 )
 
-// family is a box that was set up, its two drives, of which each holds everything, and the phone that it knows.
+// family is a box that was set up, its drives, and the phone that it knows.
 type family struct {
 	*box
-	site   site
-	drives []*drive
-	fuse   vm.Fuse // of the drives
-	anna   *phone
+	site    site
+	drives  []*drive
+	fuse    vm.Fuse // of the drives
+	anna    *phone
+	readyAt time.Time // at the last start
+}
+
+// newFamily sets a box up with so many drives, any one of which may die: of two, each holds everything.
+func newFamily(x *box, drives int) *family {
+	x.Helper()
+	f := &family{box: x, anna: newPhone(x, "ANNA", 12, 1_000_000)}
+	f.site = newSite(x, drives, f.anna)
+	x.flash(f.site.perm)
+	for i, dir := range f.site.drives {
+		d := x.newDrive(fmt.Sprintf("drive%d", i+1), 256*mib, dir)
+		d.disk.Fuse = &f.fuse
+		f.drives = append(f.drives, d)
+	}
+	return f
 }
 
 // TestScenarios is one box's life. The scenarios follow each other, some on a machine that runs already.
 func TestScenarios(t *testing.T) {
 	x := newBox(t)
-	f := &family{box: x, anna: newPhone(x, "ANNA", 12, 1_000_000)}
-	f.site = newSite(x, 2, f.anna)
-	x.flash(f.site.perm)
-	for i, dir := range f.site.drives {
-		d := x.newDrive("drive"+string(rune('1'+i)), 256*mib, dir)
-		d.disk.Fuse = &f.fuse
-		f.drives = append(f.drives, d)
-	}
+	f := newFamily(x, 2)
 	for _, s := range []struct {
 		name, shows string
 		do          func(*family)
@@ -42,11 +51,12 @@ func TestScenarios(t *testing.T) {
 	}
 }
 
-func (f *family) start() {
+func (f *family) start(extra ...string) {
 	f.Helper()
-	f.boot()
+	f.boot(extra...)
 	f.plug(f.drives...)
-	f.hear("  idle")
+	f.hear("* idle")
+	f.readyAt = time.Now()
 	f.show("the dot of a box that is ready", dot)
 }
 

@@ -32,8 +32,8 @@ type message struct {
 	} `json:"data"`
 }
 
-// newMonitor makes the connection: theirs is for QEMU, which inherits it, and is to be closed when it runs.
-func newMonitor() (m *monitor, theirs *os.File, err error) {
+// newPair makes a connection to QEMU: theirs is for QEMU, which inherits it, and is to be closed when it runs.
+func newPair(name string) (conn net.Conn, theirs *os.File, err error) {
 	syscall.ForkLock.RLock() // so that no other child inherits them
 	pair, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
 	if err == nil {
@@ -42,15 +42,15 @@ func newMonitor() (m *monitor, theirs *os.File, err error) {
 	}
 	syscall.ForkLock.RUnlock()
 	if err != nil {
-		return nil, nil, fmt.Errorf("vm: monitor: %w", err)
+		return nil, nil, fmt.Errorf("vm: %s: %w", name, err)
 	}
-	ours := os.NewFile(uintptr(pair[0]), "monitor")
-	theirs = os.NewFile(uintptr(pair[1]), "monitor")
-	conn, err := net.FileConn(ours)
+	ours := os.NewFile(uintptr(pair[0]), name)
+	theirs = os.NewFile(uintptr(pair[1]), name)
+	conn, err = net.FileConn(ours)
 	if err = errors.Join(err, ours.Close()); err != nil {
-		return nil, nil, errors.Join(fmt.Errorf("vm: monitor: %w", err), theirs.Close())
+		return nil, nil, errors.Join(fmt.Errorf("vm: %s: %w", name, err), theirs.Close())
 	}
-	return &monitor{conn: conn, in: json.NewDecoder(conn)}, theirs, nil
+	return conn, theirs, nil
 }
 
 // command sends one and returns its answer. If gone is not "", it returns only when the device of that name has gone.

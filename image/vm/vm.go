@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -33,6 +34,7 @@ type Config struct {
 type Machine struct {
 	cmd     *exec.Cmd
 	monitor *monitor
+	pins    *pins
 	keys    io.WriteCloser // what is typed on the serial console
 	disks   []*Disk
 	lines   chan string // what the serial console says
@@ -44,11 +46,12 @@ type Machine struct {
 
 // Boot starts a machine. It ends when its guest switches it off, at CutPower, or with ctx.
 func Boot(ctx context.Context, c Config) (*Machine, error) {
-	const monitorFD = 3 // the first of cmd.ExtraFiles
+	const monitorFD, pinsFD = 3, 4 // cmd.ExtraFiles
 	args := []string{"-M", "virt", "-cpu", "cortex-a72", "-smp", "2", "-m", fmt.Sprint(cmp.Or(c.Memory, 1024)), "-accel", "tcg,thread=multi",
 		"-display", "none", "-monitor", "none", "-nodefaults", "-no-reboot", "-serial", "stdio", "-kernel", c.Kernel,
 		"-append", "console=ttyAMA0 quiet loglevel=3 panic=-1 rdinit=/init " + c.Args, "-device", "qemu-xhci,id=usb,p2=8,p3=8",
-		"-chardev", fmt.Sprintf("socket,id=monitor,fd=%d", monitorFD), "-mon", "chardev=monitor,mode=control"}
+		"-chardev", fmt.Sprintf("socket,id=monitor,fd=%d", monitorFD), "-mon", "chardev=monitor,mode=control",
+		"-chardev", fmt.Sprintf("socket,id=qtest,fd=%d", pinsFD), "-qtest", "chardev:qtest", "-qtest-log", "none"}
 	if c.Initramfs != "" {
 		args = append(args, "-initrd", c.Initramfs)
 	}
@@ -74,11 +77,16 @@ func Boot(ctx context.Context, c Config) (*Machine, error) {
 
 // start starts QEMU with its console and its monitor.
 func (m *Machine) start() error {
-	monitor, theirs, err := newMonitor()
+	monitorConn, theirs, err := newPair("monitor")
 	if err != nil {
 		return err
 	}
-	m.monitor, m.cmd.ExtraFiles = monitor, []*os.File{theirs}
+	pinsConn, theirPins, err := newPair("pins")
+	if err != nil {
+		return errors.Join(err, monitorConn.Close(), theirs.Close())
+	}
+	m.monitor, m.pins = &monitor{conn: monitorConn, in: json.NewDecoder(monitorConn)}, newPins(pinsConn)
+	m.cmd.ExtraFiles = []*os.File{theirs, theirPins}
 	out, err := m.cmd.StdoutPipe()
 	if err == nil {
 		m.keys, err = m.cmd.StdinPipe()
@@ -87,8 +95,8 @@ func (m *Machine) start() error {
 		m.cmd.Stderr = m.cmd.Stdout
 		err = m.cmd.Start()
 	}
-	if err = errors.Join(err, theirs.Close()); err != nil {
-		return errors.Join(fmt.Errorf("vm: %w (Debian: qemu-system-arm)", err), monitor.conn.Close())
+	if err = errors.Join(err, theirs.Close(), theirPins.Close()); err != nil {
+		return errors.Join(fmt.Errorf("vm: %w (Debian: qemu-system-arm)", err), monitorConn.Close(), pinsConn.Close())
 	}
 	go m.read(out)
 	return nil
@@ -152,8 +160,10 @@ func (m *Machine) Wait() error {
 	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && !exit.Exited() {
 		err = nil // killed, by CutPower
 	}
-	if cerr := m.monitor.conn.Close(); !errors.Is(cerr, net.ErrClosed) {
-		err = errors.Join(err, cerr)
+	for _, conn := range []net.Conn{m.monitor.conn, m.pins.conn} {
+		if cerr := conn.Close(); !errors.Is(cerr, net.ErrClosed) {
+			err = errors.Join(err, cerr)
+		}
 	}
 	return errors.Join(err, m.stopDisks())
 }

@@ -1,0 +1,210 @@
+package board
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"phonebackupbox/image/vm"
+)
+
+// repack changes the first root of the box's card as change says, and returns the file that has it; the card stays as it is.
+func (x *box) repack(change func(root string)) string {
+	x.Helper()
+	root, packed := filepath.Join(x.dir, "root"), filepath.Join(x.dir, "root.squashfs")
+	x.host("unsquashfs", "-q", "-n", "-no-xattrs", "-o", fmt.Sprint(rootAt), "-d", root, x.card)
+	change(root)
+	x.host("mksquashfs", root, packed, "-comp", "gzip", "-Xcompression-level", "1", "-all-root", "-no-xattrs", "-noappend", "-no-progress", "-quiet")
+	return packed
+}
+
+// withProbe puts the probe into boxd's place, in the first root of the box's card, and returns its path here.
+func (x *box) withProbe() string {
+	x.Helper()
+	probe := filepath.Join(x.dir, "probe")
+	x.host("env", "GOOS=linux", "GOARCH=arm64", "CGO_ENABLED=0", "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", probe, "./probe")
+	packed := x.repack(func(root string) {
+		user := filepath.Join(root, "user")
+		if err := os.Rename(filepath.Join(user, "boxd"), filepath.Join(user, "realboxd")); err != nil {
+			x.Fatal(err)
+		}
+		x.host("cp", probe, filepath.Join(user, "boxd"))
+	})
+	x.host("dd", "if="+packed, "of="+x.card, "bs=1M", "conv=notrunc", "status=none", fmt.Sprintf("seek=%d", rootAt/mib))
+	return probe
+}
+
+// ask has the probe look, and returns what it says, each without the word before it.
+func (x *box) ask(what, word string) (said []string) {
+	x.Helper()
+	if err := x.m.Type(what); err != nil {
+		x.Fatal(err)
+	}
+	for {
+		line, err := x.listen("probe: ")
+		if err != nil {
+			x.Fatalf("%s: %v\n%s", what, err, x.m.Log())
+		}
+		if line == "probe: done" {
+			return said
+		}
+		if rest, ok := strings.CutPrefix(line, "probe: "+word+" "); ok {
+			said = append(said, rest)
+		}
+	}
+}
+
+// rss is what boxd has in memory, in MB: now, and at most since it was started.
+func (x *box) rss() (now, most float64) {
+	x.Helper()
+	for _, line := range x.ask("memory", "VmRSS") {
+		fmt.Sscanf(line, "%f kB", &now)
+	}
+	for _, line := range x.ask("memory", "VmHWM") {
+		fmt.Sscanf(line, "%f kB", &most)
+	}
+	if now == 0 || most == 0 {
+		x.Fatalf("boxd has %v MB, %v at most", now/1000, most/1000)
+	}
+	return now / 1000, most / 1000
+}
+
+// TestInside looks at the box from within: what is open, what runs, how much memory it takes, what becomes of one that hangs.
+func TestInside(t *testing.T) {
+	x := newBox(t)
+	f := newFamily(x, 2)
+	probe := x.withProbe()
+	for _, s := range []struct {
+		name, shows string
+		do          func()
+	}{
+		{"a start", "ready within 1.5 times what an empty init takes on the same kernel", func() { starts(f, probe) }},
+		{"nothing is open but the page", "one port, no shell, a root that cannot be written; a keyboard and a network adapter that are plugged in get nothing", func() { closed(f) }},
+		{"memory", "at rest and during a backup, with 512 MiB in the board", func() { memory(f) }},
+		{"boxd hangs", "the watchdog resets the board, and the next start needs nobody", func() { hang(f) }},
+	} {
+		if !x.play(s.name, s.shows, s.do) {
+			t.Fatal("what follows needs a box that is well:\n" + x.m.Log())
+		}
+	}
+}
+
+// starts measures an empty init and the box by turns, from when the board has power, and takes the fastest of each.
+func starts(f *family, probe string) {
+	const rounds = 2
+	initramfs := filepath.Join(f.dir, "initramfs")
+	w, err := os.Create(initramfs)
+	if err == nil {
+		err = errors.Join(vm.WriteInitramfs(w, map[string]string{"init": probe}), w.Close())
+	}
+	b, berr := built()
+	if err = errors.Join(err, berr); err != nil {
+		f.Fatal(err)
+	}
+	empty, ready := time.Hour, time.Hour
+	for i := range rounds {
+		from := time.Now()
+		m, err := vm.Boot(f.Context(), vm.Config{Kernel: b.kernel, Initramfs: initramfs, Memory: 512})
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.m = m
+		f.hear("probe: up")
+		empty = min(empty, time.Since(from))
+		if err := m.CutPower(); err != nil {
+			f.Fatal(err)
+		}
+		from = time.Now()
+		// What nobody should plug in is there from the start.
+		f.start("-device", "usb-kbd,bus=usb.0", "-netdev", "user,id=stranger,restrict=on", "-device", "usb-net,bus=usb.0,netdev=stranger,mac=52:54:00:99:99:99")
+		ready = min(ready, f.readyAt.Sub(from))
+		if i < rounds-1 {
+			f.cut()
+		}
+	}
+	ratio := ready.Seconds() / empty.Seconds()
+	figure(f.T, "from power to ready, beside an empty init on the same kernel", fmt.Sprintf("%.1f s, %.1f s: %.2f times", ready.Seconds(), empty.Seconds(), ratio), "1.5 times")
+}
+
+func closed(f *family) {
+	sockets := f.ask("look", "socket")
+	allowed := []string{"tcp6 80 <nil>"}
+	for _, s := range sockets {
+		if !slices.Contains(allowed, s) {
+			f.Errorf("open besides the page: %s", s)
+		}
+	}
+	if !slices.Contains(sockets, allowed[0]) {
+		f.Errorf("the page is not: %q", sockets)
+	}
+	for _, p := range f.ask("look", "process") {
+		if name, _, _ := strings.Cut(p, " "); !slices.Contains([]string{"/gokrazy/init", "/user/realboxd", "probe"}, name) {
+			f.Errorf("what runs: %s", p)
+		}
+	}
+	for _, l := range f.ask("look", "link") {
+		if name, rest, _ := strings.Cut(l, " "); name != "lo" && name != "eth0" && strings.HasPrefix(rest, "true") {
+			f.Errorf("a network adapter that was plugged in is up: %s", l)
+		}
+	}
+	for _, w := range f.ask("look", "write") {
+		if !strings.HasSuffix(w, "read-only file system") {
+			f.Errorf("write %s", w)
+		}
+	}
+	if m := f.ask("look", "modules disabled"); !slices.Equal(m, []string{"1 <nil>"}) {
+		f.Errorf("modules: %q", m)
+	}
+	// All that a keyboard, or whoever has the serial line, could tell the kernel itself.
+	for _, keys := range []string{"ctrl-alt-delete", "alt-sysrq-i", "alt-sysrq-b", "ctrl-c", "ret"} {
+		if _, err := f.m.Monitor(f.Context(), "sendkey %s", keys); err != nil {
+			f.Fatal(err)
+		}
+	}
+	if err := f.m.Command(f.Context(), "chardev-send-break", map[string]any{"id": "serial0"}, nil); err != nil {
+		f.Fatal(err)
+	}
+	if err := f.m.Type("b"); err != nil { // reboots, if the kernel listens
+		f.Fatal(err)
+	}
+	f.ask("look", "socket")
+	f.silent("sysrq", "init: starting\ninit: starting", "to be started anew")
+}
+
+func memory(f *family) {
+	rest, _ := f.rss()
+	out := f.connect(f.anna)
+	f.hear("files are in the vault, read back and compared")
+	_, most := f.rss()
+	out()
+	f.hear("unplugged")
+	figure(f.T, "boxd in memory at rest", fmt.Sprintf("%.0f MB", rest), "40 MB")
+	figure(f.T, "boxd in memory at most, after a backup", fmt.Sprintf("%.0f MB", most), "200 MB")
+	if rest > 40 || most > 200 {
+		f.Error("that is too much")
+	}
+}
+
+func hang(f *family) {
+	f.ask("stop", "")
+	ended := make(chan error, 1)
+	go func() { ended <- f.m.Wait() }()
+	select {
+	case err := <-ended:
+		if err != nil {
+			f.Error(err)
+		}
+	case <-time.After(patience):
+		f.Fatal("nothing resets it:\n" + f.m.Log())
+	}
+	f.cut()
+	f.start()
+	f.ask("look", "process")
+	f.cut()
+	f.vaulted(f.anna)
+}
