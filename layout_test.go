@@ -32,8 +32,10 @@ var forbidden = []string{"util", "utils", "common", "internal", "pkg", "types", 
 
 // testUses lists the further packages of ours that only the tests of a package may import.
 var testUses = map[string][]string{
-	"storage/vault":  {"storage/vdrive"},
-	"storage/array":  {"storage/vdrive"},
+	"storage/vault":  {"storage/vdrive", "storage/vdrive/old"},
+	"storage/array":  {"storage/vdrive", "storage/vdrive/old"},
+	"storage/drive":  {"storage/vdrive/old"},
+	"storage/plain":  {"storage/vdrive/old"},
 	"storage/cloud":  {"storage/vdrive"},
 	"usbhost/mtp":    {"usbhost/vphone", "usbhost/vphone/mtp"},
 	"usbhost/apple":  {"usbhost/vphone", "usbhost/vphone/apple"},

@@ -1,16 +1,15 @@
 package array
 
 import (
-	"archive/zip"
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
-	"io/fs"
-	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
+
+	"phonebackupbox/storage/vdrive/old"
 )
 
 func sampleSegment() *segment {
@@ -113,7 +112,11 @@ func FuzzSegment(f *testing.F) {
 	}
 	f.Add(pieces, true)
 	f.Add([]byte(segmentMagic), false)
-	for _, p := range oldFiles(f, func(name string) bool { return strings.HasPrefix(name, "drive0/ledger/") }) {
+	seeds, err := old.Files(func(name string) bool { return strings.HasPrefix(name, "drive0/ledger/") })
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, p := range seeds {
 		f.Add(p, false)
 	}
 	f.Fuzz(func(t *testing.T, b []byte, seal bool) {
@@ -189,37 +192,4 @@ func TestSeal(t *testing.T) {
 			t.Errorf("%s: %v, %s", name, ok, s)
 		}
 	}
-}
-
-// oldFiles gives the files of the drives in cmd/boxd's corpora whose names which chooses: segments that were really written.
-func oldFiles(f *testing.F, which func(name string) bool) [][]byte {
-	f.Helper()
-	files, err := filepath.Glob("../../cmd/boxd/testdata/vaults/*/*.zip")
-	if err != nil {
-		f.Fatal(err)
-	}
-	var list [][]byte
-	for _, file := range files {
-		z, err := zip.OpenReader(file)
-		if err != nil {
-			f.Fatal(err)
-		}
-		for _, e := range z.File {
-			if !which(e.Name) {
-				continue
-			}
-			p, err := fs.ReadFile(z, e.Name)
-			if err != nil {
-				f.Fatal(err)
-			}
-			list = append(list, p)
-		}
-		if err := z.Close(); err != nil {
-			f.Fatal(err)
-		}
-	}
-	if len(list) == 0 {
-		f.Fatal("no corpus has any")
-	}
-	return list
 }

@@ -1,16 +1,15 @@
 package drive
 
 import (
-	"archive/zip"
 	"errors"
 	"fmt"
 	"io/fs"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 
 	"phonebackupbox/storage"
+	"phonebackupbox/storage/vdrive/old"
 )
 
 func FuzzParseIdentity(f *testing.F) {
@@ -22,7 +21,11 @@ func FuzzParseIdentity(f *testing.F) {
 	f.Add([]byte(`{"format":1,"vault":"","drive":"","createdBy":"boxd","check":"00000000"}`))
 	f.Add([]byte(`{"format":99999999999999999999}`))
 	f.Add([]byte(`[`))
-	for _, p := range oldFiles(f, func(name string) bool { return strings.HasSuffix(name, "/"+identityName) }) {
+	seeds, err := old.Files(func(name string) bool { return strings.HasSuffix(name, "/"+identityName) })
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, p := range seeds {
 		if _, err := parseIdentity(p); err != nil {
 			f.Errorf("%s: %v", p, err)
 		}
@@ -77,37 +80,4 @@ func TestClassify(t *testing.T) {
 			t.Errorf("%v gives %v; want %v", errno, err, want)
 		}
 	}
-}
-
-// oldFiles gives the files of the drives in cmd/boxd's corpora whose names which chooses: identities that were really written.
-func oldFiles(f *testing.F, which func(name string) bool) [][]byte {
-	f.Helper()
-	files, err := filepath.Glob("../../cmd/boxd/testdata/vaults/*/*.zip")
-	if err != nil {
-		f.Fatal(err)
-	}
-	var list [][]byte
-	for _, file := range files {
-		z, err := zip.OpenReader(file)
-		if err != nil {
-			f.Fatal(err)
-		}
-		for _, e := range z.File {
-			if !which(e.Name) {
-				continue
-			}
-			p, err := fs.ReadFile(z, e.Name)
-			if err != nil {
-				f.Fatal(err)
-			}
-			list = append(list, p)
-		}
-		if err := z.Close(); err != nil {
-			f.Fatal(err)
-		}
-	}
-	if len(list) == 0 {
-		f.Fatal("no corpus has any")
-	}
-	return list
 }

@@ -1,7 +1,6 @@
 package plain
 
 import (
-	"archive/zip"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,6 +15,8 @@ import (
 	"testing"
 	"testing/fstest"
 	"time"
+
+	"phonebackupbox/storage/vdrive/old"
 )
 
 const (
@@ -330,7 +331,11 @@ func TestTwoPhonesOfOneName(t *testing.T) {
 
 func FuzzReadList(f *testing.F) {
 	f.Add([]byte(`{"from":"YQ==","as":"a","size":1,"mtime":5,"version":"v","sum":"00"}` + "\n\n{torn"))
-	for _, p := range oldFiles(f, func(name string) bool { return strings.HasPrefix(name, "plain/"+listsDir+"/") }) {
+	seeds, err := old.Files(func(name string) bool { return strings.HasPrefix(name, "plain/"+listsDir+"/") })
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, p := range seeds {
 		f.Add(p)
 	}
 	f.Fuzz(func(t *testing.T, p []byte) {
@@ -348,7 +353,11 @@ func FuzzReadList(f *testing.F) {
 func FuzzIdentity(f *testing.F) {
 	f.Add([]byte(`{"format":1,"role":"plain","vault":"v"}`))
 	f.Add([]byte(`{"format":2,"role":"plain","vault":"v"}`))
-	for _, p := range oldFiles(f, func(name string) bool { return name == "plain/"+identityName }) {
+	seeds, err := old.Files(func(name string) bool { return name == "plain/"+identityName })
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, p := range seeds {
 		if _, err := parseIdentity(p); err != nil {
 			f.Errorf("%s: %v", p, err)
 		}
@@ -397,37 +406,4 @@ func TestTooLargeForFAT(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	want(t, dir, map[string]string{"Pixel 8/a.jpg": "small", "Pixel 8/z.jpg": "just fit"})
-}
-
-// oldFiles gives the files of the drives in cmd/boxd's corpora whose names which chooses: lists and identities that were really written.
-func oldFiles(f *testing.F, which func(name string) bool) [][]byte {
-	f.Helper()
-	files, err := filepath.Glob("../../cmd/boxd/testdata/vaults/*/*.zip")
-	if err != nil {
-		f.Fatal(err)
-	}
-	var list [][]byte
-	for _, file := range files {
-		z, err := zip.OpenReader(file)
-		if err != nil {
-			f.Fatal(err)
-		}
-		for _, e := range z.File {
-			if !which(e.Name) {
-				continue
-			}
-			p, err := fs.ReadFile(z, e.Name)
-			if err != nil {
-				f.Fatal(err)
-			}
-			list = append(list, p)
-		}
-		if err := z.Close(); err != nil {
-			f.Fatal(err)
-		}
-	}
-	if len(list) == 0 {
-		f.Fatal("no corpus has any")
-	}
-	return list
 }

@@ -1,15 +1,13 @@
 package vault
 
 import (
-	"archive/zip"
 	"encoding/json"
-	"io"
 	"path"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"phonebackupbox/storage"
+	"phonebackupbox/storage/vdrive/old"
 )
 
 // oldVaults opens the first drive of each corpus of cmd/boxd that has one whole, as seeds for fuzzing: documents that were
@@ -18,9 +16,9 @@ func oldVaults(f *testing.F) []*Vault {
 	f.Helper()
 	var list []*Vault
 	for _, name := range []string{"one-drive", "two-drives", "keys-and-state", "cut-short", "pruned-and-folded", "from-stock-restic", "rekeyed"} {
-		files, err := filepath.Glob("../../cmd/boxd/testdata/vaults/*/" + name + ".zip")
-		if err != nil || len(files) == 0 {
-			f.Fatalf("no corpus %s: %v", name, err)
+		files, err := old.Vaults(name)
+		if err != nil {
+			f.Fatal(err)
 		}
 		for _, file := range files {
 			list = append(list, oldVault(f, file))
@@ -31,23 +29,13 @@ func oldVaults(f *testing.F) []*Vault {
 
 func oldVault(f *testing.F, file string) *Vault {
 	f.Helper()
-	z, err := zip.OpenReader(file)
+	all, err := old.Read(file, func(string) bool { return true })
 	if err != nil {
 		f.Fatal(err)
 	}
-	defer z.Close()
-	all, m := map[string][]byte{}, newMapStore()
-	for _, e := range z.File {
-		r, err := e.Open()
-		if err != nil {
-			f.Fatal(err)
-		}
-		p, err := io.ReadAll(r)
-		if err != nil {
-			f.Fatal(err)
-		}
-		all[e.Name] = p
-		if name, ok := strings.CutPrefix(e.Name, "drive0/vault/"); ok {
+	m := newMapStore()
+	for name, p := range all {
+		if name, ok := strings.CutPrefix(name, "drive0/vault/"); ok {
 			m.blobs[name] = p
 		}
 	}
