@@ -21,6 +21,8 @@ require (
 	golang.org/x/term v0.47.0
 )
 
+require periph.io/x/conn/v3 v3.7.3
+
 require (
 	github.com/BurntSushi/toml v1.4.1-0.20240526193622-a339e1f7089c // indirect
 	github.com/gokrazy/firmware v0.0.0-20260522070551-527ce0ed43cf

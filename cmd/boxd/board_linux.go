@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"os"
 
@@ -22,6 +23,24 @@ func openWatchdog() (hal.Watchdog, error) {
 		return nil, err
 	}
 	return w, nil
+}
+
+// openBoard opens the lights and the button, as they are wired.
+func openBoard(w wiring) (board, error) {
+	c := rpi.Default
+	c.Chip = cmp.Or(w.Chip, c.Chip)
+	if len(w.Lights) > 0 {
+		c.Lights = [hal.Lights]int(w.Lights)
+	}
+	if w.Button != nil {
+		c.Button = *w.Button
+	}
+	c.LightsActiveLow, c.ButtonActiveHigh = w.LightsActiveLow, w.ButtonActiveHigh
+	b, err := rpi.Open(c)
+	if err != nil {
+		return nil, err
+	}
+	return b, nil
 }
 
 // ofInit reports whether process 1 started this process, and starts it again when it ends.

@@ -11,6 +11,8 @@ import (
 // Other systems run no board.
 func openWatchdog() (hal.Watchdog, error) { return nil, nil }
 
+func openBoard(wiring) (board, error) { return nil, errors.ErrUnsupported }
+
 func ofInit() bool { return false }
 
 func switchOff() error { return errors.ErrUnsupported }

@@ -12,6 +12,7 @@ import (
 	"github.com/pelletier/go-toml/v2"
 
 	"phonebackupbox/firmware"
+	"phonebackupbox/hal"
 	"phonebackupbox/storage/array"
 	"phonebackupbox/storage/vault"
 )
@@ -28,6 +29,7 @@ type config struct {
 	Survive    *int       `toml:"survive"` // drives that may die without loss; nil leaves the vault as it is
 	Retention  retention  `toml:"retention"`
 	PhoneClock phoneClock `toml:"phone_clock"`
+	Board      wiring     `toml:"board"`
 }
 
 // phoneClock says how the time zone of a phone is found out that does not tell it (docs/adr/033-what-is-unchanged.md).
@@ -62,6 +64,15 @@ type retention struct {
 	Yearly  int `toml:"yearly"`
 }
 
+// wiring is how the lights and the button of a real board are connected; see hal/rpi.Config. What is absent is as in docs/HARDWARE.md.
+type wiring struct {
+	Chip             string `toml:"chip"`
+	Lights           []int  `toml:"lights"`
+	LightsActiveLow  bool   `toml:"lights_active_low"`
+	Button           *int   `toml:"button"`
+	ButtonActiveHigh bool   `toml:"button_active_high"`
+}
+
 // defaults are the settings of an owner who chose nothing.
 func defaults() config { return config{Retention: retention(vault.DefaultPolicy)} }
 
@@ -74,6 +85,9 @@ func (c config) check() error {
 	case "", clockAuto, clockProbe, clockBox:
 	default:
 		return fmt.Errorf(`phone_clock: %.40q is none of "auto", "probe" and "box"`, string(c.PhoneClock))
+	}
+	if n := len(c.Board.Lights); n != 0 && n != hal.Lights {
+		return fmt.Errorf("board: lights has %d lines: give %d, the amber light's last", n, hal.Lights)
 	}
 	r := c.Retention
 	for _, rule := range []struct {
@@ -126,5 +140,5 @@ func parseConfig(path string, b []byte) (config, error) {
 	default:
 		err = fmt.Errorf("%s: %s", path, strings.TrimPrefix(err.Error(), "toml: "))
 	}
-	return config{}, hintError{err, "config", `the settings are unlock = "card" or "keystick", restore_by_button = "yes", "keystick" or "no", survive = how many drives may die without loss, phone_clock = "auto", "probe" or "box", and below [retention] last, daily, weekly, monthly and yearly = how many backups of each phone stay`}
+	return config{}, hintError{err, "config", `the settings are unlock = "card" or "keystick", restore_by_button = "yes", "keystick" or "no", survive = how many drives may die without loss, phone_clock = "auto", "probe" or "box", and below [retention] last, daily, weekly, monthly and yearly = how many backups of each phone stay; below [board], if it is wired in another way than docs/HARDWARE.md tells, chip = "auto" or its label, lights = six lines, button = a line, lights_active_low and button_active_high = true or false`}
 }

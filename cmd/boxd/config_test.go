@@ -2,12 +2,14 @@ package main
 
 import (
 	"os"
+	"reflect"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
 
 	"phonebackupbox/firmware"
+	"phonebackupbox/hal/rpi"
 	"phonebackupbox/storage/vault"
 )
 
@@ -31,7 +33,7 @@ func TestConfig(t *testing.T) {
 	if c, err := parseConfig(configName, []byte("phone_clock = 'probe'\n")); err != nil || c.PhoneClock != clockProbe {
 		t.Errorf("%+v, %v", c, err)
 	}
-	if c, err := readConfig(t.TempDir()); err != nil || c != defaults() {
+	if c, err := readConfig(t.TempDir()); err != nil || !reflect.DeepEqual(c, defaults()) {
 		t.Errorf("no box.toml: %+v, %v", c, err)
 	}
 }
@@ -42,7 +44,7 @@ func TestConfigOfTheCard(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c, err := parseConfig(configName, b); err != nil || c != defaults() {
+	if c, err := parseConfig(configName, b); err != nil || !reflect.DeepEqual(c, defaults()) {
 		t.Errorf("as it is: %+v, %v", c, err)
 	}
 	b = regexp.MustCompile(`(?m)^#([a-z\[])`).ReplaceAll(b, []byte("$1"))
@@ -52,7 +54,9 @@ func TestConfigOfTheCard(t *testing.T) {
 	}
 	want := defaults()
 	want.Survive, want.Unlock, want.RestoreByButton, want.PhoneClock = c.Survive, firmware.UnlockCard, firmware.ButtonYes, clockAuto
-	if c != want {
+	d := rpi.Default
+	want.Board = wiring{Chip: d.Chip, Lights: d.Lights[:], Button: &d.Button, LightsActiveLow: d.LightsActiveLow, ButtonActiveHigh: d.ButtonActiveHigh}
+	if !reflect.DeepEqual(c, want) {
 		t.Errorf("%+v, but the box does %+v", c, want)
 	}
 }
@@ -91,11 +95,13 @@ func TestConfigErrorsNameTheLine(t *testing.T) {
 		"survive = 4\n":                                 `box.toml: survive = 4: 0 to 3 drives may die`,
 		"phone_clock = \"utc\"\n":                       `box.toml: phone_clock: "utc" is none of "auto", "probe" and "box"`,
 		"[retention]\nlast = 0\n":                       `box.toml: retention: last = 0`,
+		"[board]\nlights = [1, 2, 3]\n":                 `box.toml: board: lights has 3 lines: give 6`,
+		"[board]\nlamps = [1]\n":                        `box.toml, line 2: "board.lamps" is no setting`,
 		"unlock = ":                                     `box.toml, line 1: `,
 		"unlock \x1b[31m= 1":                            `box.toml, line 1: `,
 	} {
 		c, err := parseConfig(configName, []byte(text))
-		if err == nil || !strings.HasPrefix(err.Error(), want) || c != (config{}) {
+		if err == nil || !strings.HasPrefix(err.Error(), want) || !reflect.DeepEqual(c, config{}) {
 			t.Errorf("%q:\n got %v\nwant %s", text, err, want)
 		}
 	}
@@ -105,7 +111,7 @@ func FuzzConfig(f *testing.F) {
 	f.Add([]byte("unlock = \"card\"\nrestore_by_button = \"no\"\n"))
 	f.Add([]byte("[a.b]\nc = [1, {d = 2}]\n"))
 	f.Fuzz(func(t *testing.T, p []byte) {
-		if c, err := parseConfig(configName, p); err != nil && c != (config{}) {
+		if c, err := parseConfig(configName, p); err != nil && !reflect.DeepEqual(c, config{}) {
 			t.Errorf("%+v and %v", c, err)
 		}
 	})

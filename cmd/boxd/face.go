@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -56,7 +57,30 @@ func (blind) Edge(ctx context.Context) (hal.Edge, error) {
 	return hal.Edge{}, ctx.Err()
 }
 
-// onBoard makes the part of an appliance that people see where it is a real board: out is its console.
+// board is a real board's lights and button.
+type board interface {
+	HAL() hal.Board
+	Run(ctx context.Context) error // drives the lights until ctx ends, and leaves them dark
+	Close() error                  // when Run has ended
+}
+
+// light opens the lights and the button and drives the lights until dark is called. A box that cannot show anything says so, and
+// works.
+func (a *appliance) light(ctx context.Context, w wiring) (dark func() error) {
+	b, err := openBoard(w)
+	if err != nil {
+		a.screen.say("  no lights and no button: %v", err)
+		return func() error { return nil }
+	}
+	a.board = b.HAL()
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	ended := make(chan error, 1)
+	go func() { ended <- b.Run(ctx) }()
+	return func() error { cancel(); return errors.Join(<-ended, b.Close()) }
+}
+
+// onBoard makes the part of an appliance that people see where it is a real board: out is its console. Its lights and its button
+// come with light.
 func onBoard(out io.Writer) appliance {
 	return appliance{board: hal.Board{Strip: blind{}, Button: blind{}}, screen: &screen{face: &serial{out: out}}}
 }

@@ -202,6 +202,12 @@ func runBox(ctx context.Context, c *call, o runOptions) (err error) {
 		a = onBoard(out)
 		letGo := a.guard(ctx)
 		defer func() { err = errors.Join(err, a.release(letGo, err)) }() // when all is flushed, and the drives are let go
+		s, serr := o.settings(c.state)
+		if serr != nil {
+			return serr
+		}
+		dark := a.light(ctx, s.Board)
+		defer func() { err = errors.Join(err, dark()) }()
 	}
 	defer func() { err = errors.Join(err, a.screen.face.Close()) }()
 	return runOn(ctx, c, o, &a, dirs)

@@ -91,12 +91,7 @@ func TestBoxdKeepsTheWatchdog(t *testing.T) {
 	if !*inVM {
 		t.Skip("boots a machine: make vm")
 	}
-	settings := filepath.Join(t.TempDir(), "perm")
-	err := os.MkdirAll(filepath.Join(settings, "box"), 0o700)
-	if err := errors.Join(err, os.WriteFile(filepath.Join(settings, "box", "box.toml"), []byte("unlock = \"keystick\"\n"), 0o600)); err != nil {
-		t.Fatal(err)
-	}
-	m := boot(t, card(t, map[string]string{"user/boxd": "./freeze", "user/realboxd": "../../cmd/boxd"}, settings))
+	m := boot(t, card(t, map[string]string{"user/boxd": "./freeze", "user/realboxd": "../../cmd/boxd"}, settings(t, "unlock = \"keystick\"\n")))
 	hear(t, m, "freeze: boxd is process")
 	began := time.Now()
 	hear(t, m, "Phone backup box")
@@ -131,6 +126,17 @@ func TestBoxdKeepsTheWatchdog(t *testing.T) {
 	}
 }
 
+// settings makes a /perm that holds a box.toml.
+func settings(t *testing.T, text string) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "perm")
+	err := os.MkdirAll(filepath.Join(dir, "box"), 0o700)
+	if err := errors.Join(err, os.WriteFile(filepath.Join(dir, "box", "box.toml"), []byte(text), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
 // bites is the time after which the watchdog resets the machine once boxd has it (hal/rpi).
 const bites = 15 * time.Second
 
@@ -147,16 +153,16 @@ func hear(t *testing.T, m *vm.Machine, words string) {
 	}
 }
 
-func boot(t *testing.T, path string) *vm.Machine {
+func boot(t *testing.T, path string, more ...string) *vm.Machine {
 	t.Helper()
 	kernel, err := vm.Kernel(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	m, err := vm.Boot(t.Context(), vm.Config{Kernel: kernel, Memory: 512, Args: "root=PARTUUID=b0c5b0c5-02 ro rootwait init=/gokrazy/init i6300esb.heartbeat=10",
-		Disks: []*vm.Disk{vm.NewDisk(path, "virtio-blk-pci,drive=DRIVE", 1)}, Extra: []string{"-device", "i6300esb", "-action", "watchdog=reset",
+		Disks: []*vm.Disk{vm.NewDisk(path, "virtio-blk-pci,drive=DRIVE", 1)}, Extra: append([]string{"-device", "i6300esb", "-action", "watchdog=reset",
 			"-rtc", "base=1970-01-02T00:00:00", "-netdev", "user,id=net,restrict=on", "-device", "virtio-net-pci,netdev=net",
-			"-device", "qemu-xhci", "-device", "usb-kbd", "-netdev", "user,id=stranger,restrict=on,net=10.9.9.0/24", "-device", "usb-net,netdev=stranger"}})
+			"-device", "qemu-xhci", "-device", "usb-kbd", "-netdev", "user,id=stranger,restrict=on,net=10.9.9.0/24", "-device", "usb-net,netdev=stranger"}, more...)})
 	if err != nil {
 		t.Fatal(err)
 	}
