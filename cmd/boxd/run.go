@@ -4,6 +4,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,6 +35,7 @@ type runOptions struct {
 	vaultFlags
 	config, web, rescue, log string
 	board                    string // terminal or rpi
+	console                  string // serial port; "" for none
 	update                   string // folder where updates are remembered; "": none are taken
 	mount                    string // folder that drives are mounted in; "": somebody else mounts them
 	phones                   []string
@@ -58,6 +60,7 @@ func runCommand(flags *pflag.FlagSet) action {
 	flags.StringArrayVar(&o.phones, "phone", nil, "`folder:DIR` counts as a phone that is plugged in while DIR is there; once for each")
 	flags.StringVar(&o.mount, "mount", "", "mount drives that are plugged in, in folders of `DIR`: on the box, where nobody else does")
 	flags.StringVar(&o.board, "board", boardTerminal, "what the box runs on: `terminal`, or rpi: a Raspberry Pi with its watchdog, started by image/init")
+	flags.StringVar(&o.console, "console", "", "speak with people on this serial `port`, such as /dev/ttyAMA0; auto: where the kernel's messages go")
 	flags.StringVar(&o.update, "update", "", "take signed updates in: on the box, with --board rpi; what became of them is kept in `DIR`")
 	flags.StringVar(&o.log, "log", "", "add to this `file` what the box does and its faults, without names; at most 1 MiB, and as much in FILE.1")
 	rescue := rescueFlag(flags)
@@ -317,6 +320,9 @@ func (a *appliance) serve(ctx context.Context, c *call, o runOptions, ports sock
 	off, leave := a.box.Subscribe()
 	g.Go(func() error { defer leave(); a.off, a.restart = untilOff(off); stop(); return nil })
 	g.Go(func() error { return a.update(ctx, stop) })
+	if o.console != "" {
+		g.Go(func() error { return a.console(ctx, o.console, c.state, cmp.Or(o.log, filepath.Join(c.state, boxLog))) })
+	}
 	if words := a.life.words(); words != "" {
 		g.Go(func() error { return ended(a.box.Do(ctx, firmware.Tell{Text: words})) })
 	}

@@ -47,6 +47,10 @@ type Options struct {
 	Echo     bool      // write back what is typed, as a serial port needs and a terminal does itself
 	Prompt   string    // "" for none
 	Commands []Command // besides the console's own; one of the same name replaces it
+
+	// Locked has the console show no more than the status until Unlock accepts what was typed after "code"; nil accepts nothing.
+	Locked bool
+	Unlock func(ctx context.Context, code string) error
 }
 
 // Console speaks with one person.
@@ -54,11 +58,12 @@ type Console struct {
 	box      Box
 	o        Options
 	commands []Command
+	locked   bool // used by Run's goroutine alone
 }
 
 // New makes a Console. It starts nothing.
 func New(box Box, o Options) *Console {
-	c := &Console{box: box, o: o}
+	c := &Console{box: box, o: o, locked: o.Locked}
 	own := append(c.looking(), c.doing()...)
 	for _, cmd := range own {
 		replaced := false
@@ -130,12 +135,49 @@ func (c *Console) obey(ctx context.Context, out *output, line string) error {
 		return nil
 	}
 	name := strings.ToLower(words[0])
+	if c.locked {
+		return c.obeyLocked(ctx, out, name, words[1:])
+	}
 	for _, cmd := range c.commands {
 		if cmd.Name == name {
 			return cmd.Run(ctx, out, words[1:])
 		}
 	}
 	return fmt.Errorf("there is no command %q; help tells those there are", safe(cutTo(words[0], 40)))
+}
+
+// codeEvery is how long a console waits after a wrong code: nobody guesses many.
+const codeEvery = 2 * time.Second
+
+// obeyLocked runs one line of a console that is locked.
+func (c *Console) obeyLocked(ctx context.Context, out *output, name string, args []string) error {
+	switch name {
+	case "status":
+		var b strings.Builder
+		status(&b, c.box.State())
+		_, err := io.WriteString(out, b.String())
+		return err
+	case "help":
+		_, err := io.WriteString(out, "  status     what the box is doing, and what is wrong\n  code CODE  the box's code; then there is more\n  quit\n")
+		return err
+	case "quit":
+		return ErrQuit
+	case "code":
+		if c.o.Unlock == nil {
+			return errors.New("this box knows no code: it cannot be told anything here")
+		}
+		if err := c.o.Unlock(ctx, strings.Join(args, "")); err != nil {
+			select {
+			case <-time.After(codeEvery):
+			case <-ctx.Done():
+			}
+			return err
+		}
+		c.locked = false
+		_, err := io.WriteString(out, "ok; help tells what there is\n")
+		return err
+	}
+	return errors.New("this console is locked: help tells what there is")
 }
 
 // do asks the box for something and says so.

@@ -260,3 +260,31 @@ func FuzzConsole(f *testing.F) {
 		}
 	})
 }
+
+// A locked console shows the status and nothing else, and tells the box nothing, until the code is right; a wrong one costs time.
+func TestALockedConsole(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		unlock := func(_ context.Context, code string) error {
+			if code != "ABCD1234" {
+				return errors.New("that is not the code")
+			}
+			return nil
+		}
+		d, begin := newDesk(), time.Now()
+		said := talk(t, d, Options{Locked: true, Unlock: unlock}, "backup\nphones\nEVENTS\nshutdown yes\ncode\ncode ABCD1235\nhelp\nstatus\n")
+		if len(d.asked) > 0 || strings.Contains(said, "away") || strings.Contains(said, "hm") || !strings.Contains(said, "Backing up") || !strings.Contains(said, "code CODE") {
+			t.Errorf("%v; it said:\n%s", d.asked, said)
+		}
+		if waited := time.Since(begin); waited != 2*codeEvery {
+			t.Errorf("two wrong codes cost %v", waited)
+		}
+		d = newDesk()
+		if said := talk(t, d, Options{Locked: true, Unlock: unlock}, "code ABCD 1234\nbackup\nphones\n"); len(d.asked) != 1 || !strings.Contains(said, "plugged in") {
+			t.Errorf("%v; it said:\n%s", d.asked, said)
+		}
+		d = newDesk()
+		if said := talk(t, d, Options{Locked: true}, "code\nbackup\n"); len(d.asked) > 0 || !strings.Contains(said, "knows no code") {
+			t.Errorf("%v; it said:\n%s", d.asked, said)
+		}
+	})
+}
