@@ -29,6 +29,12 @@ func TestBench(t *testing.T) {
 	l.plug("phone", "QEMU0006", dir)
 	l.do("wait 46f4")
 	l.bench("TestCancel", "QEMU0006")
+	c := l.cable()
+	c.plug(mtp.NewPhone(mtp.Config{Storages: []*vphone.Storage{simulated(t)}, Serial: "MUTE0001", Quirks: mtp.Quirks{MuteControl: true}}))
+	l.do("wait 18d1")
+	l.bench("TestControlIsBounded", "MUTE0001")
+	c.unplug()
+	l.do("gone 18d1")
 	if *everything {
 		l.bench("TestRate", "QEMU0006")
 		storage := vphone.NewStorage("Internal shared storage", 8<<30, &vphone.Spool{Memory: 64 << 20})

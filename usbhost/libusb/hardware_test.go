@@ -223,3 +223,56 @@ func TestCancel(t *testing.T) {
 		t.Errorf("after it was claimed again: %x", ids)
 	}
 }
+
+// A class request that the phone never answers ends when its time is up, bulk transfers go on meanwhile, and Close waits no
+// longer than that. It wants a phone that answers no such request: image/phones has one.
+func TestControlIsBounded(t *testing.T) {
+	if *wanted == "" {
+		t.Skip("for a phone that answers no class request")
+	}
+	b := newBench(t)
+	ask := func(within time.Duration) <-chan error {
+		ended := make(chan error, 1)
+		from := time.Now()
+		ctx, cancel := context.WithTimeout(context.Background(), within)
+		s := usbhost.Setup{RequestType: 0xa1, Request: 0x67, Index: uint16(b.p.device.Interface.Number)} // Get Device Status
+		p := b.p
+		go func() {
+			defer cancel()
+			_, err := p.Control(ctx, s, make([]byte, 32))
+			t.Logf("a request that may take %v ended after %v: %v", within, time.Since(from), err)
+			if late := time.Since(from) - min(within, controlTime); late < -50*time.Millisecond || late > 2*time.Second {
+				err = errors.New("too early, or too late")
+			}
+			ended <- err
+		}()
+		return ended
+	}
+	for _, within := range []time.Duration{500 * time.Millisecond, time.Hour} {
+		ended := ask(within)
+		during := 0
+		for ; len(ended) == 0; during++ {
+			if ids := b.do(0x1004); len(ids) < 4 {
+				t.Errorf("while a request waits: %x", ids)
+			}
+		}
+		if err := <-ended; !errors.Is(err, context.DeadlineExceeded) || during < 2 {
+			t.Errorf("within %v, %d transactions meanwhile: %v", within, during, err)
+		}
+	}
+	ended := ask(time.Hour)
+	for len(ended) == 0 && b.p.control.TryLock() { // until it is under way, which it holds
+		b.p.control.Unlock()
+		runtime.Gosched()
+	}
+	device, from := b.p.device, time.Now()
+	if err := b.p.Close(); err != nil || time.Since(from) > controlTime+2*time.Second {
+		t.Errorf("Close took %v: %v", time.Since(from), err)
+	}
+	<-ended
+	again, err := device.Claim(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.p = again.Pipe.(*pipe)
+}

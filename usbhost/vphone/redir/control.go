@@ -3,8 +3,10 @@ package redir
 import (
 	"encoding/binary"
 	"errors"
+	"slices"
 
 	"phonebackupbox/usbhost"
+	"phonebackupbox/usbhost/vphone"
 )
 
 // Standard requests (USB 2.0, table 9-4; USB 3.2, table 9-5).
@@ -109,6 +111,10 @@ func (s *stay) control(p packet) error {
 	default:
 		s.used = true
 		n, err = s.host.Control(setup, data)
+		if errors.Is(err, vphone.ErrNoAnswer) {
+			s.mute = append(s.mute, unanswered{p.id, h}) // until the machine cancels it
+			return nil
+		}
 		st = statusOf(err)
 	}
 	if n > len(data) || st != success {
@@ -119,6 +125,24 @@ func (s *stay) control(p packet) error {
 		return s.out.send(kindControl, p.id, h, nil)
 	}
 	return s.out.send(kindControl, p.id, h, data[:n])
+}
+
+// unanswered is a control transfer that the phone will never answer.
+type unanswered struct {
+	id   uint64
+	head controlHead
+}
+
+// cancelControl ends the control transfer id, if it is one that waits.
+func (s *stay) cancelControl(id uint64) error {
+	i := slices.IndexFunc(s.mute, func(u unanswered) bool { return u.id == id })
+	if i < 0 {
+		return nil
+	}
+	h := s.mute[i].head
+	s.mute = slices.Delete(s.mute, i, i+1)
+	h.Status, h.Length = cancelled, 0
+	return s.out.send(kindControl, id, h, nil)
 }
 
 // statusOf says in the protocol's words how a transfer ended.

@@ -455,6 +455,27 @@ func TestClassRequestsReachThePhone(t *testing.T) {
 	}
 }
 
+// TestARequestThatIsNeverAnsweredLastsUntilItIsCancelled, and holds nothing else up.
+func TestARequestThatIsNeverAnsweredLastsUntilItIsCancelled(t *testing.T) {
+	g := connect(t, t.Context(), func() *vphone.Attachment {
+		return vphone.Plug(script{serve: sends(), control: func(*vphone.Port, usbhost.Setup, []byte) (int, error) {
+			return 0, vphone.ErrNoAnswer
+		}}, vphone.Wire{})
+	})
+	g.connected()
+	request := []byte{0x80, 0x67, 0xa1, 0, 0, 0, 0, 0, 32, 0}
+	first, second := g.send(100, request...), g.send(100, request...)
+	if st, _ := g.control(0x80, 6, 0x100, 0, 18); st != 0 { // the machine itself answers for its descriptors
+		t.Fatalf("another request: status %d", st)
+	}
+	for _, id := range []uint64{second, first} {
+		g.sendAs(21, id, nil)
+		if r := g.want(100); r.id != id || r.body[3] != 1 || len(r.body) != 10 {
+			t.Errorf("cancelled: %d, want %d: %x", r.id, id, r.body)
+		}
+	}
+}
+
 func TestBrokenMachinesAreRefused(t *testing.T) {
 	head := func(kind, length uint32) []byte {
 		b := binary.LittleEndian.AppendUint32(nil, kind)

@@ -69,6 +69,7 @@ type stay struct {
 	used       bool // something was asked of the phone since it was attached
 	in, outs   *lane
 	events     *eventLane // nil while the guest does not listen
+	mute       []unanswered
 }
 
 // ended makes an error presentable: a machine that closed the connection, or was switched off, is none.
@@ -258,7 +259,7 @@ func (s *stay) packet(p packet) error {
 	case kindCancel:
 		s.in.cancel(p.id)
 		s.outs.cancel(p.id)
-		return nil
+		return s.cancelControl(p.id)
 	case kindFilterReject:
 		return errors.New("the machine rejects the phone: is it attached to a bus of another speed?")
 	}
