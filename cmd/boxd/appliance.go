@@ -93,7 +93,8 @@ func (a *appliance) page(addr string) (func(context.Context) error, error) {
 	if err != nil {
 		return nil, hintError{fmt.Errorf("status page: %w", err), "web", "choose another --web ADDRESS:PORT"}
 	}
-	h := web.New(a.box, web.Options{Lamps: func(s firmware.State, now time.Time) web.Lamps {
+	// Who is elsewhere may only look: a box that was not claimed has nobody to tell from a stranger.
+	h := web.New(a.box, web.Options{Do: a.box.Do, Allowed: web.FromThisComputer, Lamps: func(s firmware.State, now time.Time) web.Lamps {
 		var lamps web.Lamps
 		for i, level := range led.Frame(s, now, false) {
 			lamps[i] = uint8(level)

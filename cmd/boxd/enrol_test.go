@@ -5,9 +5,12 @@ package main
 import (
 	"context"
 	"errors"
+	"net/http"
+	"net/url"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -117,6 +120,31 @@ func TestAppsSurviveARestart(t *testing.T) {
 	}
 	if end := decode[runResult](t, b.out.String()); len(end.Phones) != 1 || len(end.Phones[0].Apps) != 1 || end.Phones[0].Apps[0].Backup.IsZero() {
 		t.Errorf("at the end: %+v", end.Phones)
+	}
+}
+
+// A phone is taken in by the page of this computer, too.
+func TestAPhoneIsEnrolledOnThePage(t *testing.T) {
+	s, phone := newSite(t, 2, 1), filepath.Join(t.TempDir(), "card")
+	makePhone(t, phone)
+	b := runSite(t, s, filepath.Join(s.dir, "state"), phone)
+	line := b.until("http://")
+	b.until(asksPhone)
+	m := regexp.MustCompile(`value="([0-9a-f]+)"><button>Back it up from now on`).FindStringSubmatch(page(t, line))
+	if m == nil {
+		t.Fatalf("not offered:\n%s", page(t, line))
+	}
+	resp, err := http.PostForm(strings.TrimSpace(line[strings.Index(line, "http://"):])+"do", url.Values{"do": {m[1]}})
+	if err != nil || resp.StatusCode != http.StatusOK { // after the redirect
+		t.Fatalf("%v, %v", resp, err)
+	}
+	if err := resp.Body.Close(); err != nil {
+		t.Error(err)
+	}
+	b.until("is enrolled")
+	b.until(allThere)
+	if err := b.stop(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -28,7 +28,7 @@ var sections = []string{"headline", "progress", "faults", "receipt", "phones", "
 func (h *Handler) servePage(w http.ResponseWriter, r *http.Request) {
 	s, now := h.source.State(), h.options.Now()
 	var b bytes.Buffer
-	if err := h.pages.ExecuteTemplate(&b, "page", h.view(s, now)); err != nil {
+	if err := h.pages.ExecuteTemplate(&b, "page", h.view(s, now, h.allowed(r))); err != nil {
 		http.Error(w, "The page could not be made.", http.StatusInternalServerError)
 		return
 	}
@@ -39,12 +39,25 @@ func (h *Handler) servePage(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(b.Bytes()) // a reader that went away is no concern of ours
 }
 
-func (h *Handler) view(s firmware.State, now time.Time) view {
-	if h.options.Lamps == nil {
-		return look(s, now, nil)
+// view is the page of a State; may says that whoever looks may change something.
+func (h *Handler) view(s firmware.State, now time.Time, may bool) view {
+	var lamps *Lamps
+	if h.options.Lamps != nil {
+		l := h.options.Lamps(s, now)
+		lamps = &l
 	}
-	lamps := h.options.Lamps(s, now)
-	return look(s, now, &lamps)
+	v := look(s, now, lamps)
+	if !may {
+		return v
+	}
+	v.May = true
+	for i, p := range s.Phones { // look has kept their order
+		v.Phones[i].Action = h.ofPhone(s, p)
+	}
+	for i, d := range s.Health.Drives {
+		v.Drives[i].Action = h.ofDrive(s, d)
+	}
+	return v
 }
 
 // serveEvents keeps one page up to date until it goes away, the box stops or the Handler is closed.
@@ -62,7 +75,7 @@ func (h *Handler) serveEvents(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodHead {
 		return
 	}
-	st := stream{h: h, w: w, control: http.NewResponseController(w), sent: map[string]string{}}
+	st := stream{h: h, may: h.allowed(r), w: w, control: http.NewResponseController(w), sent: map[string]string{}}
 	states, unsubscribe := h.source.Subscribe()
 	defer unsubscribe()
 	st.run(r.Context(), states)
@@ -71,6 +84,7 @@ func (h *Handler) serveEvents(w http.ResponseWriter, r *http.Request) {
 // stream is one page being kept up to date. One goroutine uses it.
 type stream struct {
 	h       *Handler
+	may     bool // see view
 	w       http.ResponseWriter
 	control *http.ResponseController
 	sent    map[string]string // what the page shows, by section
@@ -123,7 +137,7 @@ func (st *stream) run(ctx context.Context, states <-chan firmware.State) {
 
 // update sends the sections that changed.
 func (st *stream) update(s firmware.State) error {
-	v := st.h.view(s, st.h.options.Now())
+	v := st.h.view(s, st.h.options.Now(), st.may)
 	for _, name := range sections {
 		var b bytes.Buffer
 		if err := st.h.pages.ExecuteTemplate(&b, name, v); err != nil {

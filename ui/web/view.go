@@ -18,6 +18,7 @@ type view struct {
 	Lamps    []lamp
 	Progress *progressView
 	Faults   []faultView
+	May      bool // whoever looks may change something
 	Receipt  *receiptView
 	Phones   []phoneView
 	Drives   []driveView
@@ -62,6 +63,7 @@ type phoneView struct {
 	CompleteOf, PartialOf    string // "1,204 files, 8.9 GB"
 	Need                     string
 	Enrolled                 bool
+	Action                   *action   // what may be done about it
 	Apps                     []appView // how chat apps' own backups stand
 }
 
@@ -76,6 +78,7 @@ type appView struct{ Line, Hint string }
 
 type driveView struct {
 	Name, Badge, Tone, Room, Note string
+	Action                        *action
 	Check                         string // what the last full check found, and when
 	Percent                       int    // used, 0 to 100
 	Known                         bool

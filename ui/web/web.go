@@ -1,10 +1,11 @@
 // Package web shows the box's State as one page: what it does now, its lights, the phones, the drives and what happened.
 // The page is made here, by html/template, and is whole without JavaScript; a small script keeps it up to date from a
-// stream of server-sent events (HTML Standard, 9.2). It only shows: nothing can be changed through it, so it needs no
-// login, and it tells neither serial numbers nor the names of files.
+// stream of server-sent events (HTML Standard, 9.2). It tells neither serial numbers nor the names of
+// files, and where Options do not say otherwise it only shows: nothing can be changed through it, so it needs no login.
 package web
 
 import (
+	"context"
 	"embed"
 	"html/template"
 	"net"
@@ -40,6 +41,12 @@ type Options struct {
 	// Now is the box's clock; nil: time.Now.
 	Now func() time.Time
 
+	// Do has the box do what the page offers; nil: the page only shows.
+	Do func(context.Context, firmware.Command) error
+
+	// Allowed reports whether whoever sends a request may change anything; nil: nobody may.
+	Allowed func(*http.Request) bool
+
 	// MaxStreams bounds the pages kept up to date at once; 0: 16. Further ones are shown, but stand still.
 	MaxStreams int
 }
@@ -53,6 +60,7 @@ type Handler struct {
 	options Options
 	mux     *http.ServeMux
 	pages   *template.Template
+	key     []byte        // of its actions' tokens
 	slots   chan struct{} // one for each stream
 	closed  chan struct{} // closed by Close
 	once    sync.Once
@@ -67,12 +75,13 @@ func New(source Source, o Options) *Handler {
 		o.MaxStreams = 16
 	}
 	h := &Handler{
-		source: source, options: o, mux: http.NewServeMux(),
+		source: source, options: o, mux: http.NewServeMux(), key: newKey(),
 		pages: template.Must(template.ParseFS(files, "page.html")), // embedded, so a test has parsed it
 		slots: make(chan struct{}, o.MaxStreams), closed: make(chan struct{}),
 	}
 	h.mux.HandleFunc("GET /{$}", h.servePage)
 	h.mux.HandleFunc("GET /events", h.serveEvents)
+	h.mux.Handle("POST /do", http.NewCrossOriginProtection().Handler(http.HandlerFunc(h.serveDo)))
 	for name, kind := range map[string]string{
 		"app.js": "text/javascript; charset=utf-8", "style.css": "text/css; charset=utf-8", "icon.svg": "image/svg+xml",
 	} {
@@ -86,7 +95,7 @@ func (h *Handler) Close() { h.once.Do(func() { close(h.closed) }) }
 
 // policy lets the page load nothing but its own script and style, and nobody frame it.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
-	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+	"base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 
 // ServeHTTP implements http.Handler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
