@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"phonebackupbox/image/vm"
+	"phonebackupbox/usbhost/vphone"
+	"phonebackupbox/usbhost/vphone/mtp"
 )
 
 var inVM = flag.Bool("vm", false, "boot the test machine in QEMU: make e2e")
@@ -282,7 +284,7 @@ func TestPhones(t *testing.T) {
 	for _, part := range []struct {
 		name string
 		do   func(*lab)
-	}{{"a backup and a restore", backup}, {"boxd run", appliance}, {"a driver of the kernel is sent away", driver}, {"the cable comes out", unplug}, {"two at once", two}} {
+	}{{"a backup and a restore", backup}, {"boxd run", appliance}, {"boxd run, two phones", turns}, {"a driver of the kernel is sent away", driver}, {"the cable comes out", unplug}, {"two at once", two}} {
 		ok := t.Run(part.name, func(t *testing.T) { part.do(&lab{t, l.m, l.dir}) })
 		if !ok {
 			t.Fatal("what follows needs a machine that is well:\n" + l.m.Log())
@@ -329,6 +331,47 @@ func appliance(l *lab) {
 	said := strings.Join(l.do("run /boxd snapshots %s", vault), "\n")
 	if !strings.Contains(said, "complete    mtp:QEMU0004") || strings.Contains(said, "INCOMPLETE") {
 		l.Errorf("after boxd run: %s", said)
+	}
+}
+
+// turns has boxd run be the box for two phones. The cable of the first comes out in the middle of a film: the second is asked about
+// and backed up all the same. The first comes back locked, is waited for, and goes on once it is unlocked.
+func turns(l *lab) {
+	const vault = "--drive /tmp/two-a --drive /tmp/two-b --key-file /tmp/two-key"
+	l.do("run /boxd vault create %s", vault)
+	l.begin("keys /boxd run --web 0.0.0.0:0 --state /tmp/two-state --log /tmp/two-log %s", vault)
+	l.hear("The box is ready.")
+	first, c := mtp.NewPhone(mtp.Config{Storages: []*vphone.Storage{simulated(l.T)}}), l.cable()
+	c.plug(first)
+	l.hear("Pixel 9: a new phone: tap to back it up from now on")
+	l.plug("second", "QEMU0006", l.phone())
+	l.hear("The box does not know it.")
+	const after = 10_000_000 // bytes: in the film
+	first.UnplugAfter(after)
+	l.begin(" ")
+	l.hear("Pixel 9: The phone came unplugged before its backup was done.")
+	l.hear("a new phone: tap to back it up from now on")
+	l.begin(" ")
+	l.hear("all 9 files are in the vault, read back and compared")
+	first.Lock()
+	c.unplug()
+	c.plug(first)
+	l.hear("Pixel 9 is locked. Waiting for its owner.")
+	first.Unlock()
+	l.hear("Pixel 9: all 9 files are in the vault, read back and compared")
+	l.begin("s") // holds the button
+	if said, ok := l.end(); !ok {
+		l.Fatalf("shut down by its button, it ends with\n%s", strings.Join(said, "\n"))
+	}
+	l.unplug("second")
+	if err := first.Err(); err != nil {
+		l.Error(err)
+	}
+	said := strings.Join(l.do("run /boxd snapshots %s", vault), "\n")
+	for want, n := range map[string]int{"complete    mtp:VPHONE0001": 1, "INCOMPLETE  mtp:VPHONE0001": 1, "complete    mtp:QEMU0006": 1} {
+		if strings.Count(said, want) != n {
+			l.Errorf("%q is not told of %d times:\n%s", want, n, said)
+		}
 	}
 }
 
