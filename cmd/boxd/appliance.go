@@ -25,17 +25,19 @@ import (
 
 // appliance is a whole box: what boxd run and boxd demo have in common.
 type appliance struct {
-	screen *screen
-	board  hal.Board
-	term   *vboard.Board // the board, where it is a terminal; nil elsewhere
-	depth  vboard.Depth  // of term
-	box    *firmware.Box
-	bays   *bays
-	probe  bool           // see mtp.Options
-	mounts *attach.Mounts // nil where somebody else mounts drives
-	log    *slog.Logger   // of the ports' drivers; nil: no log
-	pulse  *pulse         // nil without a watchdog
-	off    bool           // shut down by the button; for who waited for serve
+	screen   *screen
+	board    hal.Board
+	term     *vboard.Board // the board, where it is a terminal; nil elsewhere
+	depth    vboard.Depth  // of term
+	box      *firmware.Box
+	bays     *bays
+	probe    bool           // see mtp.Options
+	boot     *bootPart      // nil without a card
+	ownerErr error          // what is wrong with the owner's file
+	mounts   *attach.Mounts // nil where somebody else mounts drives
+	log      *slog.Logger   // of the ports' drivers; nil: no log
+	pulse    *pulse         // nil without a watchdog
+	off      bool           // shut down by the button; for who waited for serve
 
 	life    *life            // this one, and how the one before ended
 	updates *updates         // nil where no updates are taken in

@@ -176,9 +176,15 @@ func (b *bays) keys() ([]string, error) {
 	return keys, err
 }
 
-// stickKeys are what the key sticks here hold. The caller holds mu.
+// stickKeys are what the key sticks here hold, and the owner's file held. The caller holds mu.
 func (b *bays) stickKeys() ([]string, error) {
-	return keysOn(slices.DeleteFunc(b.places(), func(dir string) bool { return !isStick(dir) }))
+	keys, err := keysOn(slices.DeleteFunc(b.places(), func(dir string) bool { return !isStick(dir) }))
+	if b.card != "" {
+		if words, werr := readWords(filepath.Join(b.card, wordsName)); werr == nil && !slices.Contains(keys, words) {
+			keys = append(keys, words)
+		}
+	}
+	return keys, err
 }
 
 // unlock opens the vault with the first key that fits, and keeps that. The caller holds mu.

@@ -268,12 +268,13 @@ func (b *bays) takeOver(ctx context.Context, r *rack) error {
 
 // keepFound puts the key that a stick held onto the card. One that was made for a vault that never came to be goes.
 func (b *bays) keepFound() error {
-	path := filepath.Join(b.card, cardKeyName)
-	if old, err := readKey(path); err == nil && old == b.password {
-		return b.noFirst()
+	if old, err := readKey(filepath.Join(b.card, cardKeyName)); err != nil || old != b.password {
+		if err := putStateFile(b.card, cardKeyName, []byte(b.password+"\n")); err != nil {
+			return fmt.Errorf("the card: %w", err)
+		}
 	}
-	if err := putStateFile(b.card, cardKeyName, []byte(b.password+"\n")); err != nil {
-		return fmt.Errorf("the card: %w", err)
+	if err := os.Remove(filepath.Join(b.card, wordsName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
 	return b.noFirst()
 }

@@ -118,18 +118,29 @@ func readConfig(dir string) (config, error) {
 // means the default.
 func parseConfig(path string, b []byte) (config, error) {
 	c := defaults()
+	if err := decodeSettings(path, b, &c); err != nil {
+		return config{}, err
+	}
+	if err := c.check(); err != nil {
+		return config{}, settingsError(fmt.Errorf("%s: %w", path, err))
+	}
+	return c, nil
+}
+
+// decodeSettings decodes TOML with the settings that into has.
+func decodeSettings(path string, b []byte, into any) error {
+	if bytes.HasPrefix(b, []byte("\xff\xfe")) || bytes.HasPrefix(b, []byte("\xfe\xff")) {
+		return settingsError(fmt.Errorf("%s: it is saved as Unicode of two bytes; save it as UTF-8", path))
+	}
 	b = bytes.TrimPrefix(b, []byte("\xef\xbb\xbf")) // Windows' Notepad begins files with it
-	err := toml.NewDecoder(bytes.NewReader(b)).DisallowUnknownFields().Decode(&c)
+	err := toml.NewDecoder(bytes.NewReader(b)).DisallowUnknownFields().Decode(into)
 	var (
 		unknown *toml.StrictMissingError
 		wrong   *toml.DecodeError
 	)
 	switch {
 	case err == nil:
-		if err = c.check(); err == nil {
-			return c, nil
-		}
-		err = fmt.Errorf("%s: %w", path, err)
+		return nil
 	case errors.As(err, &unknown) && len(unknown.Errors) > 0:
 		wrong = &unknown.Errors[0]
 		line, _ := wrong.Position()
@@ -140,5 +151,9 @@ func parseConfig(path string, b []byte) (config, error) {
 	default:
 		err = fmt.Errorf("%s: %s", path, strings.TrimPrefix(err.Error(), "toml: "))
 	}
-	return config{}, hintError{err, "config", `the settings are unlock = "card" or "keystick", restore_by_button = "yes", "keystick" or "no", survive = how many drives may die without loss, phone_clock = "auto", "probe" or "box", and below [retention] last, daily, weekly, monthly and yearly = how many backups of each phone stay; below [board], if it is wired in another way than docs/HARDWARE.md tells, chip = "auto" or its label, lights = six lines, button = a line, lights_active_low and button_active_high = true or false`}
+	return settingsError(err)
+}
+
+func settingsError(err error) error {
+	return hintError{err, "config", `the settings are unlock = "card" or "keystick", restore_by_button = "yes", "keystick" or "no", survive = how many drives may die without loss, phone_clock = "auto", "probe" or "box", and below [retention] last, daily, weekly, monthly and yearly = how many backups of each phone stay; below [board], if it is wired in another way than docs/HARDWARE.md tells, chip = "auto" or its label, lights = six lines, button = a line, lights_active_low and button_active_high = true or false`}
 }

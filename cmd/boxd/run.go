@@ -34,6 +34,7 @@ import (
 type runOptions struct {
 	vaultFlags
 	config, web, rescue, log string
+	boot                     string // the card's FAT partition: a folder, or onCard; "": none
 	board                    string // terminal or rpi
 	console                  string // serial port; "" for none
 	update                   string // folder where updates are remembered; "": none are taken
@@ -62,6 +63,7 @@ func runCommand(flags *pflag.FlagSet) action {
 	flags.StringVar(&o.board, "board", boardTerminal, "what the box runs on: `terminal`, or rpi: a Raspberry Pi with its watchdog, started by image/init")
 	flags.StringVar(&o.console, "console", "", "speak with people on this serial `port`, such as /dev/ttyAMA0; auto: where the kernel's messages go")
 	flags.StringVar(&o.update, "update", "", "take signed updates in: on the box, with --board rpi; what became of them is kept in `DIR`")
+	flags.StringVar(&o.boot, "boot", "", "the card's FAT partition: `DIR`, or card; settings are taken from it, and how the box is told there")
 	flags.StringVar(&o.log, "log", "", "add to this `file` what the box does and its faults, without names; at most 1 MiB, and as much in FILE.1")
 	rescue := rescueFlag(flags)
 	return func(ctx context.Context, c *call, args []string) (err error) {
@@ -243,6 +245,7 @@ func runOn(ctx context.Context, c *call, o runOptions, a *appliance, dirs []stri
 		return nil
 	}
 	defer func() { err = errors.Join(err, a.updates.Close()) }()
+	a.openBoot(o.boot, c.state)
 	b, settings, err := o.newBays(c.state)
 	if err != nil {
 		return err
@@ -326,6 +329,7 @@ func (a *appliance) serve(ctx context.Context, c *call, o runOptions, ports sock
 	if words := a.life.words(); words != "" {
 		g.Go(func() error { return ended(a.box.Do(ctx, firmware.Tell{Text: words})) })
 	}
+	a.tellOnCard(g, o.web)
 	a.watch(ctx, g)
 	a.run(ctx, g)
 	return ended(g.Wait())

@@ -20,7 +20,7 @@ type BootFile struct {
 
 // ReadAt implements io.ReaderAt.
 func (b BootFile) ReadAt(p []byte, at int64) (n int, err error) {
-	err = b.Card.boot(b.Dir, false, func(dir string) error {
+	err = b.Card.Boot(b.Dir, false, func(dir string) error {
 		f, err := os.Open(filepath.Join(dir, b.Name))
 		if err != nil {
 			return err
@@ -36,7 +36,7 @@ func (b BootFile) ReadAt(p []byte, at int64) (n int, err error) {
 
 // WriteAt implements io.WriterAt. What it wrote is durable when it returns.
 func (b BootFile) WriteAt(p []byte, at int64) (n int, err error) {
-	err = b.Card.boot(b.Dir, true, func(dir string) error {
+	err = b.Card.Boot(b.Dir, true, func(dir string) error {
 		f, err := os.OpenFile(filepath.Join(dir, b.Name), os.O_WRONLY, 0)
 		if err != nil {
 			return err
@@ -50,8 +50,8 @@ func (b BootFile) WriteAt(p []byte, at int64) (n int, err error) {
 // Sync implements update.Medium: nothing is left to be written, and the partition, which is not mounted any more, has no cache.
 func (b BootFile) Sync() error { return nil }
 
-// boot runs f with the folder of the boot partition. If it is mounted already, as part of something else, it is used there.
-func (c Card) boot(dir string, write bool, f func(dir string) error) (err error) {
+// Boot runs f with the folder of the boot partition. If it is mounted already, as part of something else, it is used there.
+func (c Card) Boot(dir string, write bool, f func(dir string) error) (err error) {
 	device := c.Part(Boot)
 	mounts, err := mountinfo.GetMounts(func(i *mountinfo.Info) (skip, stop bool) { return i.Source != device || i.Root != "/", false })
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 
 // services run as long as the box does. The second is this program again: what talks to the network is not process 1.
 var services = [][]string{
-	{"/user/boxd", "run", "--mount", "/mnt", "--state", "/perm/box", "--web", ":80", "--board", "rpi", "--update", "/perm/update", "--log", "/perm/box/log.txt"},
+	{"/user/boxd", "run", "--mount", "/mnt", "--state", "/perm/box", "--web", ":80", "--board", "rpi", "--update", "/perm/update", "--log", "/perm/box/log.txt", "--boot", "card"},
 	{"/gokrazy/init", "network"},
 }
 

@@ -1,0 +1,107 @@
+//go:build !rescue
+
+package main
+
+import (
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// bootPart is the card's FAT partition, which the owner's computer reads and writes. On the box it is mounted only while it is
+// used, so that the plug may be pulled at any other time; elsewhere it is a folder.
+type bootPart struct {
+	mu  sync.Mutex // held while it is used
+	use func(write bool, f func(dir string) error) error
+}
+
+// onCard, in place of a folder, is the card that this system came from.
+const onCard = "card"
+
+// openBootPart opens the one that --boot names.
+func openBootPart(name string) (*bootPart, error) {
+	if name == onCard {
+		return cardBootPart()
+	}
+	dir, err := filepath.Abs(name)
+	return &bootPart{use: func(_ bool, f func(string) error) error { return f(dir) }}, err
+}
+
+// read runs f with the folder. f must not hold on to it.
+func (p *bootPart) read(f func(dir string) error) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.use(false, f)
+}
+
+// write runs f with the folder, which can be written meanwhile.
+func (p *bootPart) write(f func(dir string) error) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.use(true, f)
+}
+
+// put writes a file whole: a power cut leaves the old one or the new one.
+func (p *bootPart) put(name string, text []byte) error {
+	return p.write(func(dir string) error {
+		temp := filepath.Join(dir, name+".new")
+		f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+		if err != nil {
+			return reason(err)
+		}
+		_, err = f.Write(text)
+		if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+			err = os.Rename(temp, filepath.Join(dir, name))
+		}
+		if err != nil {
+			return errors.Join(err, os.Remove(temp))
+		}
+		return syncDir(dir)
+	})
+}
+
+// takeOver takes over what the owner wrote; see takeOverSettings.
+func (p *bootPart) takeOver(state string) error {
+	return p.read(func(dir string) error {
+		return takeOverSettings(state, dir, func(f func() error) error { return p.use(true, func(string) error { return f() }) })
+	})
+}
+
+// openBoot opens the card's FAT partition and takes over what the owner wrote. That it cannot be read, or is wrong, keeps nobody from
+// using the box.
+func (a *appliance) openBoot(name, state string) {
+	if name == "" {
+		return
+	}
+	var err error
+	if a.boot, err = openBootPart(name); err != nil {
+		a.screen.say("  %s", printable(oneLine(err)))
+		return
+	}
+	if a.ownerErr = a.boot.takeOver(state); a.ownerErr != nil {
+		a.screen.say("  %s", printable(oneLine(a.ownerErr)))
+	}
+}
+
+// tellOnCard keeps the status file up to date in g. A card that cannot be written is told once.
+func (a *appliance) tellOnCard(g *errgroup.Group, addr string) {
+	if a.boot == nil {
+		return
+	}
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		port = ""
+	}
+	states, leave := a.box.Subscribe()
+	g.Go(func() error {
+		defer leave()
+		if err := a.boot.follow(states, port, a.ownerErr); err != nil {
+			a.screen.say("  %s is not written: %s", statusName, oneLine(err))
+		}
+		return nil
+	})
+}
