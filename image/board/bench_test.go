@@ -135,12 +135,15 @@ func (x *box) try(name string, args ...string) (string, error) {
 	return string(out), err
 }
 
+// slack is how long the board's watchdog waits for boxd, in seconds: an imitated processor that has company is slow.
+const slack = " i6300esb.heartbeat=60"
+
 // cmdline is a line of arguments for the kernel on the card's boot partition, as the board's loader passes it on.
 func (x *box) cmdline(name string) string {
 	x.Helper()
 	line := x.host("mtype", "-i", fmt.Sprintf("%s@@%d", x.card, bootAt), "::/"+name)
 	// The serial port has another name on QEMU's board.
-	return strings.ReplaceAll(strings.TrimSpace(line), "console=serial0,115200", "console=ttyAMA0")
+	return strings.ReplaceAll(strings.TrimSpace(line), "console=serial0,115200", "console=ttyAMA0") + slack
 }
 
 // boot plugs the box's power in. extra are more of QEMU's options.

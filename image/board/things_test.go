@@ -59,7 +59,7 @@ func newSite(x *box, n int, phones ...*phone) site {
 	if err := os.MkdirAll(filepath.Dir(s.key), 0o700); err != nil {
 		x.Fatal(err)
 	}
-	args := []string{"vault", "create", "--key-file", s.key}
+	args := []string{"--key-file", s.key}
 	for i := range n {
 		dir := filepath.Join(x.dir, fmt.Sprintf("drive%d", i+1))
 		s.drives = append(s.drives, dir)
@@ -72,7 +72,12 @@ func newSite(x *box, n int, phones ...*phone) site {
 	if err != nil {
 		x.Fatal(err)
 	}
-	x.host(b.boxd, args...)
+	stick := filepath.Join(x.dir, "stick") // or the box goes on asking for one
+	if err := os.Mkdir(stick, 0o700); err != nil {
+		x.Fatal(err)
+	}
+	x.host(b.boxd, append([]string{"vault", "create"}, args...)...)
+	x.host(b.boxd, append([]string{"key", "stick", stick}, args...)...)
 	type enrolment struct {
 		ID    string `json:"id"`
 		Name  string `json:"name"`
