@@ -49,6 +49,21 @@ func BenchmarkBackup(b *testing.B) {
 	}
 }
 
+// BenchmarkListing lists 10,000 objects over a cable of USB 2.0's speed and keeps them all, in real time: the driver's work and
+// the simulated phone's.
+func BenchmarkListing(b *testing.B) {
+	r := plug(b, vmtp.Config{Wire: highSpeed}, func(s *vphone.Storage) {
+		for i := range 10_000 {
+			put(b, s, fmt.Sprintf("DCIM/%d/IMG_%05d.jpg", i/500, i), june, vphone.Text("x"))
+		}
+	})
+	for b.Loop() {
+		if report, err := r.driver.Backup(b.Context(), resuming{vphone.NewTree()}, nil); err != nil || report.Kept != 10_000 {
+			b.Fatal(report, err)
+		}
+	}
+}
+
 // BenchmarkPipe compares backing one file up with the same bytes by one GetObject and nothing but reads, over a cable of
 // USB 2.0's speed and over one without a limit, where only the driver's own work counts.
 func BenchmarkPipe(b *testing.B) {
