@@ -29,6 +29,7 @@ type config struct {
 	Survive    *int       `toml:"survive"` // drives that may die without loss; nil leaves the vault as it is
 	Retention  retention  `toml:"retention"`
 	PhoneClock phoneClock `toml:"phone_clock"`
+	Update     fetching   `toml:"update"`
 	Board      wiring     `toml:"board"`
 }
 
@@ -88,6 +89,9 @@ func (c config) check() error {
 	}
 	if n := len(c.Board.Lights); n != 0 && n != hal.Lights {
 		return fmt.Errorf("board: lights has %d lines: give %d, the amber light's last", n, hal.Lights)
+	}
+	if err := c.Update.check(); err != nil {
+		return err
 	}
 	r := c.Retention
 	for _, rule := range []struct {
@@ -155,5 +159,5 @@ func decodeSettings(path string, b []byte, into any) error {
 }
 
 func settingsError(err error) error {
-	return hintError{err, "config", `the settings are unlock = "card" or "keystick", restore_by_button = "yes", "keystick" or "no", survive = how many drives may die without loss, phone_clock = "auto", "probe" or "box", and below [retention] last, daily, weekly, monthly and yearly = how many backups of each phone stay; below [board], if it is wired in another way than docs/HARDWARE.md tells, chip = "auto" or its label, lights = six lines, button = a line, lights_active_low and button_active_high = true or false`}
+	return hintError{err, "config", `the settings are unlock = "card" or "keystick", restore_by_button = "yes", "keystick" or "no", survive = how many drives may die without loss, phone_clock = "auto", "probe" or "box", and below [retention] last, daily, weekly, monthly and yearly = how many backups of each phone stay; below [update] allow = true and url = "https://...", where the box looks for new software; below [board], if it is wired in another way than docs/HARDWARE.md tells, chip = "auto" or its label, lights = six lines, button = a line, lights_active_low and button_active_high = true or false`}
 }

@@ -250,6 +250,9 @@ func runOn(ctx context.Context, c *call, o runOptions, a *appliance, dirs []stri
 	if err != nil {
 		return err
 	}
+	if a.updates != nil {
+		a.updates.fetch = settings.Update
+	}
 	var m *attach.Mounts
 	if o.mount != "" {
 		if m, err = attach.Open(attach.Options{Dir: o.mount, Ours: ofBox, Log: log}); err != nil {

@@ -18,6 +18,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"phonebackupbox/firmware"
 	"phonebackupbox/image/update"
 )
@@ -48,6 +50,7 @@ type updates struct {
 	ages   func() time.Duration // how long the machine has been on
 	places func() []place       // where update files may be
 	box    *firmware.Box
+	fetch  fetching
 	stand  update.Stand // after the last start
 	trial  update.Trial
 	close  func() error // nil: nothing is to be closed
@@ -107,7 +110,10 @@ func (u *updates) run(ctx context.Context, well func(context.Context) error) err
 			return ended(err)
 		}
 	}
-	return ended(u.watch(ctx))
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return ended(u.watch(ctx)) })
+	g.Go(func() error { return ended(u.fetchDaily(ctx)) })
+	return g.Wait()
 }
 
 // tell tells the owner how the last update went.
