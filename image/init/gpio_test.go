@@ -1,11 +1,7 @@
 package main_test
 
 import (
-	"bufio"
 	"fmt"
-	"net"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -13,70 +9,31 @@ import (
 	"phonebackupbox/image/vm"
 )
 
-// The GPIO chip of QEMU's board "virt", a PL061: where its lines 0 to 7 are read at once (ARM, DDI 0190B, 3.3.1), and which of them
-// is the button, as image/init/panel and the box.toml below have it.
-const (
-	gpioData   = 0x9030000 + 0xff<<2
-	buttonLine = 7
-)
+// buttonLine and lamps are the lines of QEMU's GPIO chip that the button and the lights are at, as image/init/panel and the box.toml
+// below have it.
+const buttonLine = 7
 
-// lamps are the lines of the lights.
 var lamps = []int{0, 1, 2, 4, 5, 6}
 
-// probe is wires on the chip's pins (QEMU, docs/devel/testing/qtest.rst).
-type probe struct {
-	t    *testing.T
-	conn net.Conn
-	in   *bufio.Reader
-	chip string // its path among QEMU's objects
-}
-
-// wire boots a card with wires on its machine's pins.
+// wire boots a card; the probe is on its board's pins.
 func wire(t *testing.T, path string) (*vm.Machine, *probe) {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "qtest") // the name of a socket must be short
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	socket := filepath.Join(dir, "socket")
-	m := boot(t, path, "-qtest", "unix:"+socket+",server=on,wait=off", "-qtest-log", "none")
-	p := &probe{t: t}
-	var parts []struct{ Name, Type string }
-	if err := m.Command(t.Context(), "qom-list", map[string]any{"path": "/machine/unattached"}, &parts); err != nil {
-		t.Fatal(err)
-	}
-	for _, part := range parts {
-		if part.Type == "child<pl061>" {
-			p.chip = "/machine/unattached/" + part.Name
-		}
-	}
-	if p.conn, err = net.Dial("unix", socket); err != nil || p.chip == "" {
-		t.Fatalf("no wires on %q: %v", p.chip, err)
-	}
-	t.Cleanup(func() { _ = p.conn.Close() })
-	p.in = bufio.NewReader(p.conn)
-	return m, p
+	m := boot(t, path)
+	return m, &probe{t, m}
 }
 
-func (p *probe) do(format string, args ...any) string {
-	p.t.Helper()
-	fmt.Fprintf(p.conn, format+"\n", args...)
-	answer, err := p.in.ReadString('\n')
-	if err != nil || !strings.HasPrefix(answer, "OK") {
-		p.t.Fatalf("QEMU's test interface: %q, %v", answer, err)
-	}
-	return answer
+// probe is wires on a board's pins.
+type probe struct {
+	t *testing.T
+	m *vm.Machine
 }
 
 // button moves the contact.
 func (p *probe) button(down bool) {
 	p.t.Helper()
-	level := 0
-	if down {
-		level = 1
+	if err := p.m.SetPin(p.t.Context(), buttonLine, down); err != nil {
+		p.t.Fatal(err)
 	}
-	p.do("set_irq_in %s unnamed-gpio-in %d %d", p.chip, buttonLine, level)
 }
 
 // look looks at the lights for so long, and returns for which part of the time each was lit.
@@ -84,8 +41,8 @@ func (p *probe) look(d time.Duration) (lit [6]float64) {
 	p.t.Helper()
 	n := 0.0
 	for from := time.Now(); time.Since(from) < d; n++ {
-		var data uint64
-		if _, err := fmt.Sscanf(p.do("readl %#x", gpioData), "OK %v", &data); err != nil {
+		data, err := p.m.Pins()
+		if err != nil {
 			p.t.Fatal(err)
 		}
 		for i, line := range lamps {
@@ -182,7 +139,7 @@ func TestBoxdOnItsBoard(t *testing.T) {
 		t.Skip("boots a machine: make vm")
 	}
 	m, p := wire(t, card(t, map[string]string{"user/boxd": "../../cmd/boxd"}, settings(t,
-		"unlock = \"keystick\"\n[board]\nchip = \"9030000.pl061\"\nlights = [0, 1, 2, 4, 5, 6]\nbutton = 7\nbutton_active_high = true\n")))
+		"unlock = \"keystick\"\n[board]\nchip = \""+vm.PinLabel+"\"\nlights = [0, 1, 2, 4, 5, 6]\nbutton = 7\nbutton_active_high = true\n")))
 	hear(t, m, "* the vault is locked")
 	p.look(time.Second)
 	var dim, bright [6]float64

@@ -153,16 +153,16 @@ func hear(t *testing.T, m *vm.Machine, words string) {
 	}
 }
 
-func boot(t *testing.T, path string, more ...string) *vm.Machine {
+func boot(t *testing.T, path string) *vm.Machine {
 	t.Helper()
 	kernel, err := vm.Kernel(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	m, err := vm.Boot(t.Context(), vm.Config{Kernel: kernel, Memory: 512, Args: "root=PARTUUID=b0c5b0c5-02 ro rootwait init=/gokrazy/init i6300esb.heartbeat=10",
-		Disks: []*vm.Disk{vm.NewDisk(path, "virtio-blk-pci,drive=DRIVE", 1)}, Extra: append([]string{"-device", "i6300esb", "-action", "watchdog=reset",
+		Disks: []*vm.Disk{vm.NewDisk(path, "virtio-blk-pci,drive=DRIVE", 1)}, Extra: []string{"-device", "i6300esb", "-action", "watchdog=reset",
 			"-rtc", "base=1970-01-02T00:00:00", "-netdev", "user,id=net,restrict=on", "-device", "virtio-net-pci,netdev=net",
-			"-device", "qemu-xhci", "-device", "usb-kbd", "-netdev", "user,id=stranger,restrict=on,net=10.9.9.0/24", "-device", "usb-net,netdev=stranger"}, more...)})
+			"-device", "qemu-xhci", "-device", "usb-kbd", "-netdev", "user,id=stranger,restrict=on,net=10.9.9.0/24", "-device", "usb-net,netdev=stranger"}})
 	if err != nil {
 		t.Fatal(err)
 	}
