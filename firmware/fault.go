@@ -44,6 +44,8 @@ const (
 	TargetUnplugged    Code = "B-33"
 	RestoreWantsStick  Code = "B-34"
 	RestoreNotByButton Code = "B-35"
+	PowerLow           Code = "B-90"
+	TooHot             Code = "B-91"
 	UpdateRefusedFault Code = "B-95"
 	UpdateFailedFault  Code = "B-96"
 	ResetRefused       Code = "B-97"
@@ -128,6 +130,8 @@ var faults = []Fault{
 	{TargetUnplugged, Attention, 1, 0, "The new phone came unplugged before everything was on it.", "Plug it in again and hold the button again. What is on it is not copied twice.", "", ""},
 	{RestoreWantsStick, Attention, 1, 0, "A restore by the button needs the key stick.", "Plug the key stick in and hold the button again.", "", ""},
 	{RestoreNotByButton, Attention, 1, 0, "Restoring by the button is switched off.", "Restore with a computer, or allow it: restore_by_button in box.toml.", "", ""},
+	{PowerLow, Attention, 5, 0, "The box gets too little power.", "Use the power supply made for it, and a short cable. Plug the drives into a hub with a supply of its own.", "", ""},
+	{TooHot, Attention, 5, 0, "The box is too hot.", "Give it air: nothing on it or close around it. It works more slowly until it has cooled down.", "", ""},
 	{UpdateRefusedFault, Attention, 0, 0, "An update was found that the box does not take.", "Get the update for this box anew from its maker. The box goes on as it is.", "", ""},
 	{UpdateFailedFault, Attention, 0, 0, "An update did not run well, and was taken back.", "Nothing is lost: the box runs what it ran before. Wait for the next update.", "", ""},
 	{ResetRefused, Attention, 0, 0, "The settings were not erased.", "First put the 24 words onto a key stick or paper, with the drives plugged in. Then try again.", "", ""},

@@ -74,7 +74,7 @@ func TestFaultsAreFitForPeople(t *testing.T) {
 	for _, c := range []Code{PhoneLocked, PhoneUnplugged, FilesLeftOut, PhoneSilentFault, PhoneUnsupported, DriveMissing, DrivesFull, TooFewDrives,
 		DriveFailingFault, DriveReadOnlyCode, DrivesNeeded, DataLost, DriveUnreadable, NoDriveYet, DriveOfAnother, KeyMissing, KeyWrong,
 		KeyOfAnother, CardLost, StickAlone, WordsInBox, StickNotEmpty, RestoreRefused, TargetFull, RestoreIncomplete, TargetUnplugged, RestoreWantsStick,
-		RestoreNotByButton, UpdateRefusedFault, UpdateFailedFault, ResetRefused, Interrupted, Internal} {
+		RestoreNotByButton, PowerLow, TooHot, UpdateRefusedFault, UpdateFailedFault, ResetRefused, Interrupted, Internal} {
 		if !seen[c] {
 			t.Errorf("%s has no words", c)
 		}

@@ -53,6 +53,8 @@ type memory struct {
 	updates   bool      // this box takes updates in
 	installed bool      // State.Update is on the card: only a restart is wanting
 
+	board BoardIs // as it was told last
+
 	news []Fault // faults of no attached phone and no drive; an acknowledging tap puts them away
 }
 

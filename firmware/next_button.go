@@ -433,6 +433,8 @@ func (s *State) asked(now time.Time, c Command) {
 		s.takeNews(newFault(UpdateRefusedFault, "", clean(c.Why, maxText)))
 	case UpdateFailed:
 		s.takeNews(newFault(UpdateFailedFault, "", "version "+clean(c.Version, maxText)))
+	case BoardIs:
+		s.memory.board = c
 	case Tell:
 		s.say(now, clean(c.Text, maxText))
 	}

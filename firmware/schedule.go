@@ -324,6 +324,12 @@ func (s *State) collect(now time.Time) []Fault {
 	out = append(out, s.alike(now)...)
 	out = append(out, s.Health.faults()...)
 	out = append(out, s.upkeepFaults()...)
+	if s.memory.board.PowerLow {
+		out = append(out, newFault(PowerLow, "", ""))
+	}
+	if s.memory.board.TooHot {
+		out = append(out, newFault(TooHot, "", ""))
+	}
 	out = append(out, s.memory.news...)
 	sortFaults(out)
 	return out

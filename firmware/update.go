@@ -56,6 +56,11 @@ type (
 	UpdateRefused struct{ Why string }
 	// UpdateFailed: an update was started, did not prove healthy, and was taken back. It is to be told once.
 	UpdateFailed struct{ Version string }
+	// BoardIs tells how the board fares. It is to be told when that changes.
+	BoardIs struct {
+		PowerLow bool // its voltage was too low lately
+		TooHot   bool
+	}
 	// Tell is a line for the owner.
 	Tell struct{ Text string }
 )
@@ -63,6 +68,7 @@ type (
 func (UpdateFound) command()   {}
 func (UpdateRefused) command() {}
 func (UpdateFailed) command()  {}
+func (BoardIs) command()       {}
 func (Tell) command()          {}
 
 func (s State) allowsUpdate() error {

@@ -1,4 +1,4 @@
-// Package hal names what the firmware needs of a board: a strip of lights, a button, and a watchdog. It holds no driver: a real
+// Package hal names what the firmware needs of a board: a strip of lights, a button, its supply, and a watchdog. It holds no driver: a real
 // board (rpi) and a simulated one (vboard) are the packages below.
 package hal
 
@@ -56,6 +56,13 @@ type Button interface {
 type Board struct {
 	Strip  Strip
 	Button Button
+}
+
+// Supply tells how the board fares.
+type Supply interface {
+	// Read tells whether the board's voltage is too low, or was within the last seconds, and whether it is so hot that it slows
+	// itself down.
+	Read() (powerLow, tooHot bool, err error)
 }
 
 // Watchdog is hardware that resets the machine when it is not fed. It counts from the moment on when it is opened.

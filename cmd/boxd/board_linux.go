@@ -43,6 +43,9 @@ func openBoard(w wiring) (board, error) {
 	return b, nil
 }
 
+// supply is the board's own.
+func supply() hal.Supply { return rpi.NewSupply("/sys") }
+
 // ofInit reports whether process 1 started this process, and starts it again when it ends.
 func ofInit() bool { return os.Getppid() == 1 }
 

@@ -322,6 +322,8 @@ func (a *appliance) serve(ctx context.Context, c *call, o runOptions, ports sock
 	})
 	if a.term != nil {
 		g.Go(func() error { return a.keys(ctx, c.in) })
+	} else if s := supply(); s != nil {
+		g.Go(func() error { return followSupply(ctx, s, a.box.Do, a.screen.say) })
 	}
 	off, leave := a.box.Subscribe()
 	g.Go(func() error { defer leave(); a.off, a.restart = untilOff(off); stop(); return nil })
