@@ -53,15 +53,6 @@ func (b BootFile) Sync() error { return nil }
 // Boot runs f with the folder of the boot partition. If it is mounted already, as part of something else, it is used there.
 func (c Card) Boot(dir string, write bool, f func(dir string) error) (err error) {
 	device := c.Part(Boot)
-	// One at a time: what one unmounts must not be in use by another.
-	lock, err := os.Open(device)
-	if err != nil {
-		return fmt.Errorf("card: %w", err)
-	}
-	defer lock.Close()
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
-		return fmt.Errorf("card: lock %s: %w", device, err)
-	}
 	mounts, err := mountinfo.GetMounts(func(i *mountinfo.Info) (skip, stop bool) { return i.Source != device || i.Root != "/", false })
 	if err != nil {
 		return fmt.Errorf("card: %w", err)
@@ -91,7 +82,10 @@ func (c Card) Boot(dir string, write bool, f func(dir string) error) (err error)
 		return fmt.Errorf("card: mount %s: %w", device, err)
 	}
 	defer func() {
-		if uerr := unix.Unmount(dir, 0); uerr != nil {
+		switch uerr := unix.Unmount(dir, 0); {
+		case errors.Is(uerr, unix.EBUSY): // somebody else found it mounted and uses it: it stays, for reading
+			_ = unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_RDONLY|flags, options)
+		case uerr != nil:
 			err = errors.Join(err, uerr) // only then: whoever reads looks for io.EOF itself, which Join would wrap
 		}
 	}()
