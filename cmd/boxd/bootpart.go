@@ -4,6 +4,8 @@ package main
 
 import (
 	"errors"
+	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -66,8 +68,19 @@ func (p *bootPart) put(name string, text []byte) error {
 
 // takeOver takes over what the owner wrote; see takeOverSettings.
 func (p *bootPart) takeOver(state string) error {
-	return p.read(func(dir string) error {
-		return takeOverSettings(state, dir, func(f func() error) error { return p.use(true, func(string) error { return f() }) })
+	var text []byte
+	err := p.read(func(dir string) (err error) {
+		text, err = readSmall(filepath.Join(dir, configName), maxConfig)
+		return err
+	})
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", configName, err)
+	}
+	return takeOverSettings(state, text, func(bare []byte) error {
+		return p.write(func(dir string) error { return writeInPlace(filepath.Join(dir, configName), bare) })
 	})
 }
 

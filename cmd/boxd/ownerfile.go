@@ -96,18 +96,10 @@ func blank(lines []byte) {
 	}
 }
 
-// takeOverSettings takes over the owner's file in the folder fat, if it has changed since it was last, into the state folder: first it is
-// there durably, then words are blanked in the file, and last it counts as taken over. What is wrong with it is for the owner to
-// read, and the settings from before stay. write runs a function while fat can be written.
-func takeOverSettings(state, fat string, write func(func() error) error) error {
-	path := filepath.Join(fat, configName)
-	text, err := readSmall(path, maxConfig)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("%s: %w", configName, err)
-	}
+// takeOverSettings takes over the text of the owner's file, if it has changed since it was last, into the state folder: first it is
+// there durably, then words are blanked in the file, which erase does, and last it counts as taken over. What is wrong with it is for
+// the owner to read, and the settings from before stay.
+func takeOverSettings(state string, text []byte, erase func(bare []byte) error) error {
 	if old, err := readSmall(filepath.Join(state, takenName), 100); err == nil && string(trimmed(old)) == sum(text) {
 		return nil
 	}
@@ -133,7 +125,7 @@ func takeOverSettings(state, fat string, write func(func() error) error) error {
 		}
 	}
 	if !bytes.Equal(bare, text) {
-		if err := write(func() error { return writeInPlace(path, bare) }); err != nil {
+		if err := erase(bare); err != nil {
 			return fmt.Errorf("%s: the words are taken over, and could not be erased there: %w", configName, err)
 		}
 	}

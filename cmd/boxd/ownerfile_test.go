@@ -94,7 +94,7 @@ func TestTakingOverIsCutShort(t *testing.T) {
 	words := someWords(t)
 	state, fat, p := cardOf(t, "survive = 2\nwords = \""+words+"\"\n")
 	cut := errors.New("cut")
-	if err := takeOverSettings(state, fat, func(func() error) error { return cut }); !errors.Is(err, cut) {
+	if err := takeOverSettings(state, []byte(read(t, fat, configName)), func([]byte) error { return cut }); !errors.Is(err, cut) {
 		t.Fatal(err)
 	}
 	if got, err := readWords(filepath.Join(state, wordsName)); err != nil || got != words || !strings.Contains(read(t, state, configName), "survive = 2") {

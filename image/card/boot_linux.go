@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
@@ -50,8 +51,14 @@ func (b BootFile) WriteAt(p []byte, at int64) (n int, err error) {
 // Sync implements update.Medium: nothing is left to be written, and the partition, which is not mounted any more, has no cache.
 func (b BootFile) Sync() error { return nil }
 
+// bootInUse is held while the boot partition is mounted: whoever is done unmounts it, under whoever is not.
+var bootInUse sync.Mutex
+
 // Boot runs f with the folder of the boot partition. If it is mounted already, as part of something else, it is used there.
+// One at a time uses it: f must not call Boot.
 func (c Card) Boot(dir string, write bool, f func(dir string) error) (err error) {
+	bootInUse.Lock()
+	defer bootInUse.Unlock()
 	device := c.Part(Boot)
 	mounts, err := mountinfo.GetMounts(func(i *mountinfo.Info) (skip, stop bool) { return i.Source != device || i.Root != "/", false })
 	if err != nil {
