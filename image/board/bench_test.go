@@ -180,6 +180,23 @@ func (x *box) cut() {
 	}
 }
 
+// ends waits until the machine has ended by itself.
+func (x *box) ends() {
+	x.Helper()
+	ended := make(chan error, 1)
+	m := x.m
+	go func() { ended <- m.Wait() }()
+	select {
+	case err := <-ended:
+		if err != nil {
+			x.Error(err)
+		}
+	case <-time.After(patience):
+		x.Fatal("the machine does not end:\n" + m.Log())
+	}
+	x.eye.close()
+}
+
 // hear reads the console up to a line that holds text, and returns it.
 func (x *box) hear(text string) string {
 	x.Helper()

@@ -192,17 +192,7 @@ func memory(f *family) {
 
 func hang(f *family) {
 	f.ask("stop", "")
-	ended := make(chan error, 1)
-	go func() { ended <- f.m.Wait() }()
-	select {
-	case err := <-ended:
-		if err != nil {
-			f.Error(err)
-		}
-	case <-time.After(patience):
-		f.Fatal("nothing resets it:\n" + f.m.Log())
-	}
-	f.cut()
+	f.ends()
 	f.start()
 	f.ask("look", "process")
 	f.cut()
