@@ -3,6 +3,7 @@ package rpi
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -98,6 +99,15 @@ func TestNoChip(t *testing.T) {
 func TestWiring(t *testing.T) {
 	if err := Default.Check(); err != nil {
 		t.Error(err)
+	}
+	picture, err := os.ReadFile("../../docs/wiring.svg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range append(Default.Lights[:], Default.Button) {
+		if !strings.Contains(string(picture), fmt.Sprintf(">GPIO%d<", line)) {
+			t.Errorf("docs/wiring.svg has nothing at GPIO%d", line)
+		}
 	}
 	for want, c := range map[string]Config{
 		"light 2 and the amber light are both at line 6": {Lights: [hal.Lights]int{5, 6, 13, 19, 26, 6}, Button: 16},
