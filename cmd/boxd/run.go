@@ -300,6 +300,9 @@ func (a *appliance) serve(ctx context.Context, c *call, o runOptions, ports sock
 		stop()
 		return errors.Join(err, ended(g.Wait()))
 	}
+	if len(o.drives) == 0 && o.mount == "" && a.bays.password == "" { // a PC mounts drives by itself, and most are not for backups
+		a.screen.say("  no drive is named: --drive DIR, once for each, offers a mounted drive or an empty folder; a tap takes it in")
+	}
 	for _, dir := range dirs {
 		if _, err := os.Stat(dir); err != nil {
 			a.screen.say("  %s is not there now; it counts as plugged in once it is", printable(dir))
