@@ -53,13 +53,16 @@ func TestHands(t *testing.T) {
 
 func first(f *family) {
 	perm := filepath.Join(f.dir, "perm")
-	if err := os.MkdirAll(filepath.Join(perm, "box"), 0o700); err != nil {
+	settings := filepath.Join(perm, "box", "box.toml")
+	if err := os.MkdirAll(filepath.Dir(settings), 0o700); err != nil {
 		f.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(perm, "box", "box.toml"), []byte(wiring), 0o600); err != nil {
+	if err := os.WriteFile(settings, []byte(wiring), 0o600); err != nil {
 		f.Fatal(err)
 	}
 	f.flash(perm)
+	// The same on the boot partition: what is there takes the place of what the box has.
+	f.host("mcopy", "-o", "-i", fmt.Sprintf("%s@@%d", f.card, bootAt), settings, "::/box.toml")
 	f.boot()
 	f.hear("B-18")
 	for _, name := range []string{"drive1", "drive2"} {
