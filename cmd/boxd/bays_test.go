@@ -156,7 +156,7 @@ func TestAForeignDriveIsLeftAloneAndStopsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := contents(t, spare)
-	if got := states(t, b); got != "drive0:ok drive1:ok drive2:ok spare:foreign" {
+	if got := states(t, b); got != "drive0:ok drive1:ok drive2:ok spare:other-box" {
 		t.Errorf("%s", got)
 	}
 	if err := b.Adopt(t.Context(), spare); err == nil {
@@ -167,7 +167,7 @@ func TestAForeignDriveIsLeftAloneAndStopsNothing(t *testing.T) {
 		t.Errorf("heal beside it: %v, %+v", err, h)
 	}
 	same(t, before, contents(t, spare))
-	if d := h.Drives[len(h.Drives)-1]; d.State != firmware.DriveForeign {
+	if d := h.Drives[len(h.Drives)-1]; d.State != firmware.DriveOther {
 		t.Errorf("%+v", d)
 	}
 }
