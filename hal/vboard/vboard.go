@@ -189,14 +189,18 @@ func (b *Board) Edge(ctx context.Context) (hal.Edge, error) {
 	}
 }
 
-// Hold presses the button for d, with the bounces of a cheap contact, and returns when it is up again.
+// Hold presses the button for d, with the bounces of a cheap contact, and returns when it is up again. The edges have the times that
+// the hand meant: a computer that is busy must not make a tap a hold.
 func (b *Board) Hold(ctx context.Context, d time.Duration) error {
-	if err := b.contact(ctx, true); err != nil {
+	at, err := b.contact(ctx, true, time.Now())
+	if err != nil {
 		return err
 	}
 	waited := wait(ctx, d)
-	// A hand that is pulled away still lets go.
-	if err := b.contact(context.WithoutCancel(ctx), false); err != nil {
+	if at = at.Add(d); waited != nil {
+		at = time.Now() // a hand that is pulled away still lets go
+	}
+	if _, err := b.contact(context.WithoutCancel(ctx), false, at); err != nil {
 		return err
 	}
 	return waited
@@ -216,26 +220,27 @@ func (b *Board) DoubleTap(ctx context.Context) error {
 	return b.Tap(ctx)
 }
 
-// contact moves the contact, bouncing.
-func (b *Board) contact(ctx context.Context, down bool) error {
+// contact moves the contact at a time, bouncing, and returns when it came to rest.
+func (b *Board) contact(ctx context.Context, down bool, at time.Time) (time.Time, error) {
 	b.mu.Lock()
 	b.pressed = down
 	err := b.redraw("")
 	b.mu.Unlock()
 	if err != nil {
-		return err
+		return at, err
 	}
 	for i, after := range []time.Duration{0, 700 * time.Microsecond, 1300 * time.Microsecond} {
 		if err := wait(ctx, after); err != nil && down {
-			return err
+			return at, err
 		}
+		at = at.Add(after)
 		select {
-		case b.edges <- hal.Edge{Down: down == (i%2 == 0), At: time.Now()}:
+		case b.edges <- hal.Edge{Down: down == (i%2 == 0), At: at}:
 		case <-ctx.Done():
-			return ctx.Err()
+			return at, ctx.Err()
 		}
 	}
-	return nil
+	return at, nil
 }
 
 func wait(ctx context.Context, d time.Duration) error {

@@ -223,6 +223,37 @@ func TestPresses(t *testing.T) {
 	})
 }
 
+// slowly is a terminal that takes its time.
+type slowly struct{}
+
+func (slowly) Write(p []byte) (int, error) {
+	time.Sleep(2 * time.Second) // of the bubble
+	return len(p), nil
+}
+
+// A computer that is late makes no tap a hold: the edges tell when the hand moved.
+func TestATapIsATapHoweverSlowTheTerminal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := New(slowly{}, Look{Live: true})
+		go func() {
+			if err := b.Tap(t.Context()); err != nil {
+				t.Error(err)
+			}
+		}()
+		var edges []hal.Edge
+		for range 6 {
+			e, err := b.Edge(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			edges = append(edges, e)
+		}
+		if held := edges[3].At.Sub(edges[2].At); held != 107*time.Millisecond {
+			t.Errorf("held for %v", held)
+		}
+	})
+}
+
 func TestACancelledHoldLetsGo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := New(&bytes.Buffer{}, Look{})
