@@ -207,12 +207,6 @@ func runBox(ctx context.Context, c *call, o runOptions) (err error) {
 		a = onBoard(out)
 		letGo := a.guard(ctx)
 		defer func() { err = errors.Join(err, a.release(letGo, err)) }() // when all is flushed, and the drives are let go
-		s, serr := o.settings(c.state)
-		if serr != nil {
-			return serr
-		}
-		dark := a.light(ctx, s.Board)
-		defer func() { err = errors.Join(err, dark()) }()
 	}
 	defer func() { err = errors.Join(err, a.screen.face.Close()) }()
 	return runOn(ctx, c, o, &a, dirs)
@@ -249,6 +243,10 @@ func runOn(ctx context.Context, c *call, o runOptions, a *appliance, dirs []stri
 	b, settings, err := o.newBays(c.state)
 	if err != nil {
 		return err
+	}
+	if o.board == boardRPi { // how it is wired may have come with the card just now
+		dark := a.light(ctx, settings.Board)
+		defer func() { err = errors.Join(err, dark()) }()
 	}
 	if a.updates != nil {
 		a.updates.fetch = settings.Update

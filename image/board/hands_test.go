@@ -52,16 +52,11 @@ func TestHands(t *testing.T) {
 }
 
 func first(f *family) {
-	perm := filepath.Join(f.dir, "perm")
-	settings := filepath.Join(perm, "box", "box.toml")
-	if err := os.MkdirAll(filepath.Dir(settings), 0o700); err != nil {
-		f.Fatal(err)
-	}
+	settings := filepath.Join(f.dir, "box.toml")
 	if err := os.WriteFile(settings, []byte(wiring), 0o600); err != nil {
 		f.Fatal(err)
 	}
-	f.flash(perm)
-	// The same on the boot partition: what is there takes the place of what the box has.
+	f.flash("")
 	f.host("mcopy", "-o", "-i", fmt.Sprintf("%s@@%d", f.card, bootAt), settings, "::/box.toml")
 	f.boot()
 	f.hear("B-18")
