@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,13 +18,23 @@ import (
 
 // server answers every request with what it holds then.
 type server struct {
+	mu    sync.Mutex // guards what follows
 	body  []byte
 	code  int
 	asked int
 }
 
+// holds has it answer with body from now on.
+func (s *server) holds(body []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.code, s.body = http.StatusOK, body
+}
+
 // RoundTrip implements http.RoundTripper: a bubble of fake time has no network.
 func (s *server) RoundTrip(r *http.Request) (*http.Response, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.asked++
 	w := httptest.NewRecorder()
 	w.WriteHeader(s.code)
@@ -49,11 +60,11 @@ func TestUpdatesAreFetched(t *testing.T) {
 				if st := day(); told(st, firmware.UpdateRefusedFault) {
 					t.Errorf("%v", st.Faults)
 				}
-				s.code, s.body = http.StatusOK, signed(t, key, "0.1", 1)
+				s.holds(signed(t, key, "0.1", 1))
 				if st := day(); told(st, firmware.UpdateRefusedFault) || st.Update != "" {
 					t.Errorf("%v", st.Faults)
 				}
-				s.body = bytes.Replace(good, []byte("1.2"), []byte("9.9"), 1)
+				s.holds(bytes.Replace(good, []byte("1.2"), []byte("9.9"), 1))
 				if st := day(); told(st, firmware.UpdateRefusedFault) != allow {
 					t.Errorf("allowed: %v; %v", allow, st.Faults)
 				}
@@ -63,7 +74,7 @@ func TestUpdatesAreFetched(t *testing.T) {
 				if st := day(); told(st, firmware.UpdateRefusedFault) {
 					t.Errorf("told again: %v", st.Faults)
 				}
-				s.body = good
+				s.holds(good)
 				if st := day(); updated(st) != allow {
 					t.Errorf("allowed: %v; %+v", allow, st.Restart)
 				}
