@@ -220,7 +220,7 @@ board: card $(RESTIC) ## the whole box in QEMU, from the card's very image: phon
 
 .PHONY: vm
 vm: ## init, and the drives' code, in QEMU, on the box's kernel and real ext4, exFAT and FAT, with power cuts (ARGS="-rounds 20 -seed 7")
-	go test -count=1 -timeout=10m ./image/init -vm -v
+	go test -count=1 -timeout=10m ./image/init -vm -v $(filter -short,$(ARGS))
 	go test -count=1 -timeout=3h ./image/drives -vm -v $(ARGS)
 
 .PHONY: soak

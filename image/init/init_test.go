@@ -91,6 +91,9 @@ func TestBoxdKeepsTheWatchdog(t *testing.T) {
 	if !*inVM {
 		t.Skip("boots a machine: make vm")
 	}
+	if testing.Short() {
+		t.Skip("a minute of waiting, and make board shows the same from the card")
+	}
 	m := boot(t, card(t, map[string]string{"user/boxd": "./freeze", "user/realboxd": "../../cmd/boxd"}, settings(t, "unlock = \"keystick\"\n")))
 	hear(t, m, "freeze: boxd is process")
 	began := time.Now()
