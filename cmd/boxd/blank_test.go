@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -108,10 +109,10 @@ func adoptAndDie(args []string) int {
 	if err == nil {
 		var b *bays
 		if b, _, err = (runOptions{}).newBays(args[0]); err == nil {
-			n := 0
+			var n atomic.Int64 // the array's members are written side by side
 			b.auto, b.mounts = false, &desk{drives: []attach.Drive{{N: 1, Dir: args[1]}}}
 			b.onStep = func(string) error {
-				if n++; n > die {
+				if n.Add(1) > int64(die) {
 					_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 					select {}
 				}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -92,6 +93,13 @@ func guardLoops(ctx context.Context, wg *sync.WaitGroup) *guarded {
 	return g
 }
 
+// told is what was said so far.
+func (g *guarded) told() []string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.Clone(g.said)
+}
+
 func (g *guarded) say(format string, args ...any) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -106,8 +114,8 @@ func TestALoopThatHangsEndsTheFeeding(t *testing.T) {
 				var wg sync.WaitGroup
 				g := guardLoops(ctx, &wg)
 				time.Sleep(24*time.Hour + 7*time.Millisecond)
-				if hungry, late := g.dog.look(); hungry >= bites || late || len(g.said) > 0 {
-					t.Fatalf("all is well, and it was not fed for %v (before: %v); said: %q", hungry, late, g.said)
+				if hungry, late := g.dog.look(); hungry >= bites || late || len(g.told()) > 0 {
+					t.Fatalf("all is well, and it was not fed for %v (before: %v); said: %q", hungry, late, g.told())
 				}
 				close(g.hang[loop])
 				time.Sleep(beatsWithin - 2*askUSB)
@@ -119,8 +127,8 @@ func TestALoopThatHangsEndsTheFeeding(t *testing.T) {
 					t.Errorf("it hangs, and was fed %v ago", hungry)
 				}
 				time.Sleep(time.Hour)
-				if len(g.said) != 1 || !strings.Contains(g.said[0], loop+" has not answered") {
-					t.Errorf("said: %q", g.said)
+				if said := g.told(); len(said) != 1 || !strings.Contains(said[0], loop+" has not answered") {
+					t.Errorf("said: %q", said)
 				}
 				cancel()
 				wg.Wait()
@@ -146,6 +154,7 @@ func TestTheStartAndTheEndAreLookedAfter(t *testing.T) {
 		}
 		p.expect(ending, endsWithin)
 		time.Sleep(endsWithin + 2*bites)
+		synctest.Wait()
 		if hungry, _ := dog.look(); hungry < bites || !strings.Contains(said, ending) {
 			t.Errorf("an end that does not come: fed %v ago; said %q", hungry, said)
 		}
