@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -32,6 +33,7 @@ func TestDuty(t *testing.T) {
 
 // wall is lights that note for how long they were lit, in fake time.
 type wall struct {
+	mu     sync.Mutex // guards what follows
 	bits   uint64
 	since  time.Time
 	lit    [hal.Lights]time.Duration
@@ -40,7 +42,16 @@ type wall struct {
 	broken bool
 }
 
+// look has f look at the lights, or change something about them.
+func (w *wall) look(f func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	f()
+}
+
 func (w *wall) set(bits uint64) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.calls++
 	if w.broken {
 		return errors.New("lights: no answer")
@@ -98,14 +109,16 @@ func TestDimmedLights(t *testing.T) {
 					t.Fatal(err)
 				}
 				from := time.Now()
-				w.lit, w.on = [hal.Lights]time.Duration{}, [hal.Lights]int{}
+				w.look(func() { w.lit, w.on = [hal.Lights]time.Duration{}, [hal.Lights]int{} })
 				time.Sleep(10 * time.Second)
-				lit, on := w.lit, w.on
+				var lit [hal.Lights]time.Duration
+				var on [hal.Lights]int
+				w.look(func() { lit, on = w.lit, w.on })
 				if err := d.show(hal.Frame{0, 255}); err != nil {
 					t.Fatal(err)
 				}
 				whole := time.Since(from)
-				lit[1] = w.lit[1]
+				w.look(func() { lit[1] = w.lit[1] })
 				for i, l := range frame {
 					want := float64(dutyOf(l)) / float64(gpio.DutyMax)
 					got := float64(lit[i]) / float64(whole)
@@ -130,9 +143,10 @@ func TestLightsOfOneLevelAreSwitchedTogether(t *testing.T) {
 		if err := d.show(hal.Frame{90, 90, 90, 90, 90, 90}); err != nil {
 			t.Fatal(err)
 		}
-		before := w.calls
+		n := 0
+		w.look(func() { n -= w.calls })
 		time.Sleep(time.Second)
-		if n := w.calls - before; n > 402 {
+		if w.look(func() { n += w.calls }); n > 402 {
 			t.Errorf("the lines are set %d times a second", n)
 		}
 	})
@@ -144,14 +158,18 @@ func TestLightsThatAreNotDimmedCostNothing(t *testing.T) {
 			if err := d.show(f); err != nil {
 				t.Fatal(err)
 			}
-			before := w.calls
-			if time.Sleep(time.Hour); w.calls != before {
-				t.Errorf("%v: the lines were set %d times in an hour", f, w.calls-before)
+			n := 0
+			w.look(func() { n -= w.calls })
+			time.Sleep(time.Hour)
+			if w.look(func() { n += w.calls }); n != 0 {
+				t.Errorf("%v: the lines were set %d times in an hour", f, n)
 			}
 		}
-		if w.bits != 0b100101 {
-			t.Errorf("lit: %b", w.bits)
-		}
+		w.look(func() {
+			if w.bits != 0b100101 {
+				t.Errorf("lit: %b", w.bits)
+			}
+		})
 	})
 }
 
@@ -170,13 +188,13 @@ func TestShowIsQuickAndTellsOfDeadLines(t *testing.T) {
 		if err := d.show(hal.Frame{}); err != nil {
 			t.Fatal(err)
 		}
-		w.broken = true
+		w.look(func() { w.broken = true })
 		for range 2 {
 			if err := d.show(hal.Frame{7}); err == nil {
 				t.Error("dead lines are not told of")
 			}
 		}
-		w.broken = false
+		w.look(func() { w.broken = false })
 		if err := d.show(hal.Frame{7}); err != nil {
 			t.Errorf("the next one does not work: %v", err)
 		}
