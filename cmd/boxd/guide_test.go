@@ -46,6 +46,9 @@ func TestTheGuideGetsEverythingBack(t *testing.T) {
 // TestRescueProgram builds the program that lies on every drive and restores with it, as somebody would who has two of
 // three drives and the words: by command, and without one.
 func TestRescueProgram(t *testing.T) {
+	if raceDetector {
+		t.Skip("it runs a program that is built without the detector")
+	}
 	s := newSite(t, 3, 1)
 	phone := filepath.Join(s.dir, "phone")
 	makePhone(t, phone)

@@ -22,7 +22,7 @@ import (
 
 // seeds is how many lives of a vault the model test tries; make soak tries more.
 var (
-	seeds    = flag.Int("seeds", 60, "lives of a vault to try against the model")
+	seeds    = flag.Int("seeds", 60, "lives of a vault to try against the model; a third of them under the race detector")
 	fromSeed = flag.Int("from-seed", 0, "the first of them")
 )
 
@@ -34,7 +34,11 @@ func TestVaultAgainstModel(t *testing.T) {
 		t.Fatal(err)
 	}
 	var sum tally
-	for seed := range *seeds {
+	lives := *seeds
+	if raceDetector {
+		lives /= 3
+	}
+	for seed := range lives {
 		w := newWorld(t, uint64(*fromSeed+seed), words)
 		w.live(&sum)
 		if t.Failed() {
@@ -42,7 +46,7 @@ func TestVaultAgainstModel(t *testing.T) {
 		}
 	}
 	t.Logf("%+v", sum)
-	if *seeds >= 60 && (sum.Checked < 500 || sum.Apart < 20 || sum.Cuts < 20 || sum.Pruned < 50 || sum.Travelled < 60 || sum.Drained < 8) {
+	if lives >= 60 && (sum.Checked < 500 || sum.Apart < 20 || sum.Cuts < 20 || sum.Pruned < 50 || sum.Travelled < 60 || sum.Drained < 8) {
 		t.Errorf("%+v: these lives were too quiet to prove anything", sum)
 	}
 }
