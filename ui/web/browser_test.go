@@ -223,7 +223,7 @@ func TestBrowser(t *testing.T) {
 		b.shoot(t, device.name+"-ready")
 		src.set(copying())
 		b.until(t, fmt.Sprintf(has, "Backing up Anna's Pixel"))
-		b.until(t, `document.querySelector("progress").value === 41`)
+		b.until(t, `(document.querySelector("progress") || {}).value === 41`)
 		b.until(t, `document.querySelectorAll(".lamp")[4].getAttribute("opacity") === "0.125"`)
 		b.shoot(t, device.name+"-copying")
 		src.set(troubled())
