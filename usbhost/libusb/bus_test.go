@@ -45,10 +45,14 @@ func (e *ear) Refused(err error) {
 func newDesk(t *testing.T, w Witness, log *slog.Logger) *desk {
 	d := &desk{t: t, changed: make(chan struct{}, 1), refuse: make(map[string]error)}
 	d.bus = newBus(d.look, d.claim, d.open, w, log)
+	d.start()
+	return d
+}
+
+func (d *desk) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	d.bus.cancel = cancel
 	d.bus.wait.Go(func() { d.bus.watch(ctx, d.changed) })
-	return d
 }
 
 func (d *desk) look() ([]Device, error) {
@@ -324,9 +328,10 @@ func TestADeadBusSaysWhy(t *testing.T) {
 // The watchdog depends on it: a Bus answers while its goroutine lives, without looking at devices for that, and not while it hangs.
 func TestAnswerTellsWhetherItLives(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDesk(t, nil, nil)
+		d := &desk{t: t, changed: make(chan struct{}, 1)}
 		looks, hold := 0, make(chan struct{})
-		d.bus.look = func() ([]Device, error) { looks++; <-hold; return nil, nil }
+		d.bus = newBus(func() ([]Device, error) { looks++; <-hold; return nil, nil }, d.claim, d.open, nil, nil)
+		d.start()
 		ask := func() error {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
