@@ -76,6 +76,7 @@ type box struct {
 	owner      *testing.T // whose end is the box's
 	dir        string     // for all that belongs to it
 	card       string     // the image of its SD card
+	trial      bool       // the next start, and no other, is with the trial's line of arguments
 	m          *vm.Machine
 	eye        *eye      // on its lights
 	reel       *reel     // what they have shown
@@ -88,7 +89,9 @@ func need(t *testing.T) {
 	if !*inVM {
 		t.Skip("boots the box in QEMU, which takes minutes: make board")
 	}
-	t.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin:/sbin")
+	if err := os.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin:/sbin"); err != nil { // of all tests: they run side by side
+		t.Fatal(err)
+	}
 	for program, pkg := range map[string]string{vm.Program: "qemu-system-arm", "mcopy": "mtools", "mke2fs": "e2fsprogs", "debugfs": "e2fsprogs"} {
 		if _, err := exec.LookPath(program); err != nil {
 			t.Fatalf("%v (Debian: %s)", err, pkg)
@@ -153,7 +156,11 @@ func (x *box) boot(extra ...string) {
 	if err != nil {
 		x.Fatal(err)
 	}
-	args := x.cmdline("cmdline.txt")
+	name := "cmdline.txt"
+	if x.trial {
+		name, x.trial = "trial.txt", false
+	}
+	args := x.cmdline(name)
 	x.m, err = vm.Boot(x.owner.Context(), vm.Config{Kernel: b.kernel, Memory: 512, Args: args,
 		Disks: []*vm.Disk{vm.NewDisk(x.card, "virtio-blk-pci,drive=DRIVE", 1)},
 		Extra: append([]string{"-device", "i6300esb", "-action", "watchdog=reset", "-netdev", "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:0-:80",

@@ -36,6 +36,7 @@ const tap = 200 * time.Millisecond
 
 // TestHands is a box out of its carton: nobody has a computer, only a finger.
 func TestHands(t *testing.T) {
+	t.Parallel()
 	x := newBox(t)
 	f := &family{box: x, anna: newPhone(x, "ANNA", 12, 1_000_000)}
 	for _, s := range []struct {

@@ -83,7 +83,7 @@ func TestInside(t *testing.T) {
 		name, shows string
 		do          func()
 	}{
-		{"a start", "ready within 1.5 times what an empty init takes on the same kernel", func() { starts(f, probe) }},
+		{"a start", "the box gets ready; how soon, beside an empty init on the same kernel, is among the figures", func() { starts(f, probe) }},
 		{"nothing is open but the page", "one port, no shell, a root that cannot be written; a keyboard and a network adapter that are plugged in get nothing", func() { closed(f) }},
 		{"memory", "at rest and during a backup, with 512 MiB in the board", func() { memory(f) }},
 		{"boxd hangs", "the watchdog resets the board, and the next start needs nobody", func() { hang(f) }},

@@ -35,6 +35,7 @@ func newFamily(x *box, drives int) *family {
 
 // TestScenarios is one box's life. The scenarios follow each other, some on a machine that runs already.
 func TestScenarios(t *testing.T) {
+	t.Parallel()
 	x := newBox(t)
 	f := newFamily(x, 2)
 	for _, s := range []struct {
