@@ -66,6 +66,17 @@ func TestFilesWhoseSizeThePhoneDoesNotTell(t *testing.T) {
 	}
 }
 
+func TestAStorageToldTwiceIsThereOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := plug(t, vmtp.Config{Quirks: vmtp.Quirks{StoragesTwice: true}}, func(s *vphone.Storage) { fillFew(t, s) })
+		tree := vphone.NewTree()
+		if report := r.backup(t, tree); !report.Complete() {
+			t.Errorf("%+v", report)
+		}
+		diff(t, "tree", tree.Files(), wantTree(t, func(s string) string { return s }, r.store))
+	})
+}
+
 func TestHalvesOfPairsInNames(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		lone, other := "DCIM/\xed\xa0\xbd.jpg", "DCIM/\xed\xb2\xa9\xed\xa0\xbd.jpg"

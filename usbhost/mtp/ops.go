@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 )
 
@@ -38,6 +39,9 @@ func (s *session) storages(ctx context.Context) ([]storageInfo, error) {
 	var all []storageInfo
 	for _, id := range ids {
 		if id&0xFFFF == 0 { // a slot without a card (MTP 1.1, section 5.2.1)
+			continue
+		}
+		if slices.ContainsFunc(all, func(s storageInfo) bool { return s.id == id }) { // told twice: its files are there once
 			continue
 		}
 		b, err := s.dataset(ctx, request{op: opGetStorageInfo, params: []uint32{id}}, maxDataset)

@@ -141,6 +141,9 @@ func (s *server) getStorageIDs(c command) (response, error) {
 	for _, st := range s.shown() {
 		ids = append(ids, st.id)
 	}
+	if s.phone.cfg.Quirks.StoragesTwice {
+		ids = append(ids, ids...)
+	}
 	d := newDataset(4 + 4*len(ids))
 	d.list32(ids)
 	if err := s.sendData(c, d); err != nil {

@@ -38,6 +38,7 @@ type Quirks struct {
 	HeaderAlone        bool          // sends each data container's header as a packet of its own
 	NoStall            bool          // answers GeneralError in the middle of a file that fails, as Android 8 did, instead of stalling
 	PTP                bool          // a camera, or an iPhone that is asked as one: PTP's operations only, dates with tenths
+	StoragesTwice      bool          // tells each storage twice
 	JunkHeaders        bool          // code and transaction ID in data containers' headers are rubbish
 	Clock              bool          // has the device property DateTime, with the offset from UTC
 	DropAfter          time.Duration // leaves the bus so long after it was plugged in, and shows no storage when it comes back
