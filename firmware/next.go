@@ -45,6 +45,7 @@ type memory struct {
 	kept          uint64    // counts what is to be written down
 	keepAt        time.Time // and when it is in any case
 
+	downAt    time.Time // when the button went down last
 	born      time.Time // when the box was made
 	powerOn   bool      // and the power came just then
 	heard     bool      // the button was down since
@@ -160,6 +161,10 @@ func (s State) clone() State {
 	if s.Heal != nil {
 		h := *s.Heal
 		s.Heal = &h
+	}
+	if s.Consent != nil {
+		p := *s.Consent
+		s.Consent = &p
 	}
 	return s
 }

@@ -22,7 +22,7 @@ func (s *State) pressed(now time.Time, g Gesture) {
 	}
 	switch g.Kind {
 	case Press:
-		s.Held = now
+		s.Held, s.memory.downAt = now, now
 	case Hold:
 		s.held(now, g.Held)
 	case Release:
@@ -35,7 +35,7 @@ func (s *State) pressed(now time.Time, g Gesture) {
 	}
 }
 
-// tapped: enrol the phone, else adopt the drive, else acknowledge and show the status. While a restore waits for its
+// tapped: yes to a page, else enrol the phone, else adopt the drive, else acknowledge and show the status. While a restore waits for its
 // double tap, a single one steps through the sources.
 func (s *State) tapped(now time.Time) {
 	if s.Restore != nil && !s.Restore.until.IsZero() && !s.Restore.begin {
@@ -43,6 +43,9 @@ func (s *State) tapped(now time.Time) {
 		return
 	}
 	if s.Restore != nil && !s.Restore.Ended {
+		return
+	}
+	if s.answers(now) {
 		return
 	}
 	if p := s.askPhone(now); p != nil && !s.memory.locked {
@@ -66,9 +69,12 @@ func (s *State) acknowledge() {
 	}
 }
 
-// doubleTapped: confirm an armed restore, else make the drive that is asked about a key stick, else back up now.
+// doubleTapped: yes to a page, else confirm an armed restore, else make the drive that is asked about a key stick, else back up now.
 func (s *State) doubleTapped(now time.Time) {
 	r := s.Restore
+	if s.answers(now) {
+		return
+	}
 	if r == nil || r.Ended {
 		if d, _ := s.askDrive(now); d != "" && s.askPhone(now) == nil && !s.Health.NoVault {
 			s.memory.stick = d
@@ -352,6 +358,8 @@ func (s State) Allows(c Command) error {
 		return s.allowsAdopt(c.Drive)
 	case UpdateFound:
 		return s.allowsUpdate()
+	case AskConsent:
+		return s.allowsConsent(c)
 	}
 	return nil
 }
@@ -435,6 +443,10 @@ func (s *State) asked(now time.Time, c Command) {
 		s.takeNews(newFault(UpdateFailedFault, "", "version "+clean(c.Version, maxText)))
 	case BoardIs:
 		s.memory.board = c
+	case AskConsent:
+		s.Consent = &Consent{For: c.For, What: clean(c.What, maxText), Until: now.Add(AskFor), asked: now}
+	case DropConsent:
+		s.dropConsent(c)
 	case Tell:
 		s.say(now, clean(c.Text, maxText))
 	}

@@ -30,6 +30,7 @@ func (s *State) expire(now time.Time) {
 			p.due = p.Enrolled && p.Attached()
 		}
 	}
+	s.expireConsent(now)
 	s.nightly(now)
 	if s.memory.booted && !now.Before(s.memory.checkAt) {
 		s.memory.checkDue, s.memory.checkAt = true, now.Add(CheckEvery)
@@ -233,6 +234,8 @@ func (s *State) derive(now time.Time) (Phase, usbhost.ID, time.Time) {
 		return Stopping, "", never
 	case s.Job.Kind == JobRestore:
 		return Restoring, s.Job.Phone, never
+	case s.asksConsent(now):
+		return AskingPage, "", s.Consent.Until
 	case s.Job.Kind == JobBackup && s.memory.verifying:
 		return Verifying, s.Job.Phone, never
 	case s.Job.Kind == JobBackup && s.phone(string(s.Job.Phone)).shy:

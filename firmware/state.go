@@ -16,6 +16,7 @@ const (
 	Idle        Phase = "idle"         // nothing to do; an attached phone that is not enrolled is only charged
 	Asking      Phase = "asking"       // an unknown phone: a tap until State.Until enrols it
 	AskingDrive Phase = "asking-drive" // an unknown drive: a tap until State.Until adopts it
+	AskingPage  Phase = "asking-page"  // a page wants a tap until State.Until: State.Consent says for what
 	Waiting     Phase = "waiting"      // an enrolled phone must be unlocked by its owner
 	Copying     Phase = "copying"      // files move from the phone into the vault
 	Verifying   Phase = "verifying"    // what was stored in this run is read back
@@ -72,6 +73,7 @@ type State struct {
 	Held    time.Time `json:"held,omitzero"`     // since when the button is down; zero when it is up
 	Job     Job       `json:"job"`               // what the Box is to run now
 	Upkeep  Upkeep    `json:"upkeep"`            // the periodic work, and what it found
+	Consent *Consent  `json:"consent,omitempty"` // what a page waits for
 	Adopt   string    `json:"adopt,omitempty"`   // the unknown drive that AskingDrive is about
 	Update  string    `json:"update,omitempty"`  // the version that is to be installed, or was and waits to be started
 	Restart Restart   `json:"restart,omitempty"` // why the box is to be started anew, once LetGo

@@ -21,6 +21,8 @@ func (s State) Title() string {
 		return "Tap the button to have " + name + " backed up"
 	case AskingDrive:
 		return "Tap the button to use the new drive"
+	case AskingPage:
+		return "Tap the button to " + s.Consent.What
 	case Waiting:
 		return "Unlock " + name
 	case Copying:

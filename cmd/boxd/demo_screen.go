@@ -63,7 +63,8 @@ func news(lines []firmware.Line, last firmware.Line) []firmware.Line {
 var words = map[firmware.Phase]string{
 	firmware.Starting: "starting", firmware.VaultLocked: "the vault is locked", firmware.Idle: "idle",
 	firmware.Asking: "a new phone: tap to back it up from now on", firmware.AskingDrive: "a new drive: tap to use it",
-	firmware.Waiting: "unlock your phone", firmware.Copying: "backing up", firmware.Verifying: "reading back",
+	firmware.AskingPage: "a page asks: tap to say yes",
+	firmware.Waiting:    "unlock your phone", firmware.Copying: "backing up", firmware.Verifying: "reading back",
 	firmware.Done: "done: every file stored, read back and protected. Unplug", firmware.Problem: "needs you",
 	firmware.Arming: "keep holding to restore", firmware.Confirming: "double tap to restore",
 	firmware.Restoring: "restoring", firmware.Restored: "restored: the phone has everything. Unplug",

@@ -42,7 +42,7 @@ func Doc() string {
 	p("")
 	p("| press | does |")
 	p("|---|---|")
-	p("| tap | enrols the phone that light 3 asks about; else takes in the drive that light 2 asks about; else puts away what was only news and shows the status |")
+	p("| tap | says yes to the page that light 4 asks for; else enrols the phone that light 3 asks about; else takes in the drive that light 2 asks about; else puts away what was only news and shows the status |")
 	p("| double tap (within %.1f s) | makes the empty stick that light 2 asks about a key stick; else backs up now, or tries again; begins an armed restore |", firmware.DoubleGap.Seconds())
 	p("| hold %s, let go before %s | flushes the drives and shuts down; during a restore: stops it |", firmware.Span(firmware.StopAfter), firmware.Span(firmware.StopUntil))
 	p("| hold %s, let go | arms a restore, if exactly one phone is attached, new, empty and never backed up here; otherwise nothing |", firmware.Span(firmware.ArmAfter))

@@ -64,6 +64,7 @@ func scenes() []scene {
 		{"locked", "vault locked", firmware.State{Phase: firmware.VaultLocked, Faults: faulty(firmware.KeyMissing)}, false, 4003 * time.Millisecond},
 		{"asking", "unknown phone", firmware.State{Phase: firmware.Asking}, false, 4003 * time.Millisecond},
 		{"asking-drive", "unknown drive", firmware.State{Phase: firmware.AskingDrive}, false, 4003 * time.Millisecond},
+		{"asking-page", "page asks", firmware.State{Phase: firmware.AskingPage}, false, 4003 * time.Millisecond},
 		{"waiting", "phone needs you", firmware.State{Phase: firmware.Waiting, Faults: faulty(firmware.PhoneLocked)}, false, 6007 * time.Millisecond},
 		{"copying-0", "backing up", firmware.State{Phase: firmware.Copying}, false, 4003 * time.Millisecond},
 		{"copying-50", "backing up", firmware.State{Phase: firmware.Copying, Progress: at(503)}, false, 4003 * time.Millisecond},

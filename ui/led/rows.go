@@ -45,6 +45,8 @@ var rows = []Row{
 		of: in(firmware.Resetting), draw: resetting},
 	{Name: "starting", Lights: "Light 1 breathes.", Means: "The box is reading what the drives hold.", Routine: true,
 		of: in(firmware.Starting), draw: func(_ firmware.State, t time.Duration, _ time.Time) hal.Frame { return one(1, breathe(t)) }},
+	{Name: "page asks", Lights: "Light 4 breathes.", Means: "A page of the box waits for you: tap within 120 s to say yes to what it shows. If you asked for nothing, do not tap.",
+		of: in(firmware.AskingPage), draw: func(_ firmware.State, t time.Duration, _ time.Time) hal.Frame { return one(4, breathe(t)) }},
 	{Name: "restoring", Lights: "The bar fills from right to left; amber steady.", Means: "Everything goes onto the new phone. Leave it plugged in. Hold 3 s to stop.",
 		of: in(firmware.Restoring), draw: restoring},
 	{Name: "backing up", Lights: "The bar fills, a fifth each; the leading light breathes. Amber slow besides: something needs you.", Means: "Leave the phone plugged in.", Routine: true,

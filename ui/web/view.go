@@ -173,6 +173,7 @@ func phaseHeadline(s firmware.State, now time.Time) (headline, bool) {
 			Advice: "Tap the button" + within(s.Until, now) + " and the box backs it up from now on. Otherwise it is only charged."},
 		firmware.AskingDrive: {Tone: "ask", Title: "A new drive",
 			Advice: "Tap the button" + within(s.Until, now) + " to use it for backups. It is not formatted, and what is on it stays. Twice, and an empty stick becomes the key stick."},
+		firmware.AskingPage: {Tone: "ask", Title: "The button is asked for", Advice: "Tap it" + within(s.Until, now) + " to say yes to the page that asks. If you asked for nothing, do not tap."},
 		firmware.Waiting:    {Tone: "ask", Title: "Waiting for " + who, Advice: "Unlock it and allow file transfer. The backup then starts by itself."},
 		firmware.Copying:    {Tone: "busy", Title: "Backing up " + who, Advice: "Leave it plugged in."},
 		firmware.Verifying:  {Tone: "busy", Title: "Checking the backup of " + who, Advice: "Everything stored is read back and compared. Leave it plugged in."},

@@ -220,7 +220,7 @@ func TestPageDefusesHostileNames(t *testing.T) {
 // TestEveryPhaseHasAHeadline: no phase falls through to a wrong "Ready".
 func TestEveryPhaseHasAHeadline(t *testing.T) {
 	for _, p := range []firmware.Phase{
-		firmware.Starting, firmware.VaultLocked, firmware.Asking, firmware.AskingDrive, firmware.Waiting, firmware.Copying, firmware.Verifying,
+		firmware.Starting, firmware.VaultLocked, firmware.Asking, firmware.AskingDrive, firmware.AskingPage, firmware.Waiting, firmware.Copying, firmware.Verifying,
 		firmware.Done, firmware.Arming, firmware.Confirming, firmware.Restoring, firmware.Restored, firmware.Stopping, firmware.Off,
 	} {
 		s := healthy()
