@@ -90,10 +90,12 @@ image: card ## build bin/boxd-VERSION-rpi.img.xz, the card's image; needs an arm
 	cd bin && sha256sum $(notdir $(IMAGE)).xz >$(notdir $(IMAGE)).xz.sha256
 	@cat $(IMAGE).xz.sha256; du -h $(IMAGE).xz
 
+SOURCES_DIR ?=
+
 .PHONY: image-sources
-image-sources: ## gather the source of all that the image holds into bin/boxd-VERSION-rpi-sources.tar, to be passed on with it
+image-sources: ## gather the source of all that the image holds into bin/boxd-VERSION-rpi-sources.tar, to be passed on with it (SOURCES_DIR=FOLDER: what cannot be fetched here)
 	@mkdir -p bin
-	image/sources/gather bin/boxd-$(VERSION)-rpi-sources.tar
+	SOURCES_DIR="$(SOURCES_DIR)" image/sources/gather bin/boxd-$(VERSION)-rpi-sources.tar
 	@du -h bin/boxd-$(VERSION)-rpi-sources.tar
 
 .PHONY: update

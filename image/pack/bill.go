@@ -93,10 +93,11 @@ func readSources(file string) ([]part, error) {
 		if len(words) == 0 || words[0] == "#" {
 			continue
 		}
-		if len(words) != 4 {
-			return nil, fmt.Errorf("pack: %s: %q is not name, licence, hash and path", file, s.Text())
+		if len(words) != 4 && len(words) != 5 {
+			return nil, fmt.Errorf("pack: %s: %q is not name, licence, hash, path and perhaps a second hash", file, s.Text())
 		}
-		// Debian names a release's tarball NAME_VERSION.orig.tar.EXTENSION; what it changed is no part of its own.
+		// Debian names a release's tarball NAME_VERSION.orig.tar.EXTENSION; what it changed is no part of its own, and the kernel is
+		// among the modules.
 		_, rest, _ := strings.Cut(path.Base(words[3]), "_")
 		version, _, release := strings.Cut(rest, ".orig")
 		if !release {
