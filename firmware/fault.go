@@ -13,7 +13,7 @@ import (
 // Code names a fault for people: it is printed on the label, shown on pages and stays what it is for ever.
 type Code string
 
-// The codes. B-0x is about the phone, B-1x about drives, B-2x about the key, B-3x about restoring, B-9x about the box.
+// The codes. B-0x is about the phone, B-1x about drives, B-2x about opening the vault, B-3x about restoring, B-9x about the box.
 const (
 	PhoneLocked        Code = "B-01"
 	PhoneUnplugged     Code = "B-02"
@@ -38,6 +38,7 @@ const (
 	StickAlone         Code = "B-24"
 	WordsInBox         Code = "B-25"
 	StickNotEmpty      Code = "B-26"
+	DrivesAway         Code = "B-27"
 	RestoreRefused     Code = "B-30"
 	TargetFull         Code = "B-31"
 	RestoreIncomplete  Code = "B-32"
@@ -121,9 +122,10 @@ var faults = []Fault{
 	{KeyWrong, Attention, 0, 0, "This key does not open the vault on these drives.", "Use the key stick or the 24 words that belong to these drives.", "", ""},
 	{KeyOfAnother, Attention, 0, 0, "These drives belong to a box whose key is not here.", "Plug in its key stick. To begin anew, unplug these drives and plug in an empty one.", "", ""},
 	{CardLost, Attention, 0, 0, "The box cannot use the memory of its SD card.", "Replace the card. The key stick and the drives make the new one the same box.", "", ""},
-	{StickAlone, Attention, 0, 0, "A key stick is here, and the drives that it belongs to are not.", "Plug the drives in. To begin anew instead, unplug the stick.", "", ""},
+	{StickAlone, Attention, 2, 0, "A key stick is here, and the drives that it belongs to are not.", "Plug the drives in. To begin anew instead, unplug the stick.", "", ""},
 	{WordsInBox, Attention, 0, 0, "The key is nowhere but in this box: if the box breaks, no drive can be read.", "Plug in an empty USB stick, and double-tap while light 2 breathes.", "", ""},
 	{StickNotEmpty, Attention, 2, 0, "That stick is not empty, so it was not made the key stick.", "Use an empty one, for the key alone. A single tap takes a drive in for backups.", "", ""},
+	{DrivesAway, Attention, 2, 0, "None of the box's drives is plugged in.", "Plug them in, and switch on the hub that they are plugged into. The box then goes on by itself.", "", ""},
 	{RestoreRefused, Attention, 1, 0, "The restore was not begun.", "Attach exactly one phone, new and empty, and hold the button again.", "", ""},
 	{TargetFull, Attention, 1, 0, "The new phone has too little room for everything.", "Use a phone with more storage.", "", ""},
 	{RestoreIncomplete, Attention, 1, 0, "Some files could not be put onto the new phone.", "See the list of files. They are safe in the vault; restore again to try those left out.", "", ""},
@@ -175,6 +177,8 @@ func codeOf(err error, kind JobKind) Code {
 		return StickNotEmpty
 	case errors.Is(err, ErrStickAlone):
 		return StickAlone
+	case errors.Is(err, ErrDrivesAway):
+		return DrivesAway
 	case errors.Is(err, ErrCardLost):
 		return CardLost
 	case errors.Is(err, ErrNoVault):

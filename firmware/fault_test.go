@@ -31,6 +31,7 @@ func TestEveryErrorHasItsWords(t *testing.T) {
 		{ErrOtherBox, JobCheck, KeyOfAnother},
 		{ErrCardLost, JobCheck, CardLost},
 		{ErrStickAlone, JobCheck, StickAlone},
+		{ErrDrivesAway, JobCheck, DrivesAway},
 		{ErrNoVault, JobBackup, NoDriveYet},
 		{ErrNotEmpty, JobStick, StickNotEmpty},
 		{storage.ErrFull, JobBackup, DrivesFull},
@@ -73,7 +74,7 @@ func TestFaultsAreFitForPeople(t *testing.T) {
 	}
 	for _, c := range []Code{PhoneLocked, PhoneUnplugged, FilesLeftOut, PhoneSilentFault, PhoneUnsupported, DriveMissing, DrivesFull, TooFewDrives,
 		DriveFailingFault, DriveReadOnlyCode, DrivesNeeded, DataLost, DriveUnreadable, NoDriveYet, DriveOfAnother, KeyMissing, KeyWrong,
-		KeyOfAnother, CardLost, StickAlone, WordsInBox, StickNotEmpty, RestoreRefused, TargetFull, RestoreIncomplete, TargetUnplugged, RestoreWantsStick,
+		KeyOfAnother, CardLost, StickAlone, WordsInBox, StickNotEmpty, DrivesAway, RestoreRefused, TargetFull, RestoreIncomplete, TargetUnplugged, RestoreWantsStick,
 		RestoreNotByButton, PowerLow, TooHot, UpdateRefusedFault, UpdateFailedFault, ResetRefused, Interrupted, Internal} {
 		if !seen[c] {
 			t.Errorf("%s has no words", c)

@@ -15,7 +15,9 @@ type memory struct {
 	booted    bool
 	clock     bool // it tells the right time
 	policy    Policy
-	locked    bool      // the vault cannot be opened for want of the right key
+	locked    bool      // the vault cannot be opened: there is no key that fits, or no drive
+	gatherTil time.Time // drives that are missed until then may only be late
+	gathering bool      // some are missed, and it is not that time yet
 	vault     *Fault    // why the vault did not answer the last time it was asked
 	jobs      uint64    // jobs numbered so far
 	checkDue  bool      // ask the vault for its health soon
@@ -179,6 +181,7 @@ func (s *State) booted(now time.Time, e Booted) {
 		s.Phones = append(s.Phones, Phone{ID: en.ID, Name: cleanName(en.Name), Enrolled: true, Order: en.Order, Free: -1, Total: -1})
 	}
 	s.sortPhones()
+	s.memory.gatherTil = now.Add(GatherFor)
 	s.memory.checkAt = now.Add(CheckEvery)
 	s.rememberUpkeep(now, e.Upkeep)
 	if e.Err != nil {

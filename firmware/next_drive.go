@@ -125,7 +125,7 @@ func (s *State) vaultFailed(err error) {
 	code := codeOf(err, JobCheck)
 	f := newFault(code, "", "")
 	s.memory.vault = &f
-	s.memory.locked = code == KeyMissing || code == KeyWrong || code == KeyOfAnother || code == CardLost || code == StickAlone
+	s.memory.locked = wantsKey(code) || code == CardLost || code == StickAlone || code == DrivesAway
 	s.Health.Known = false
 	if s.memory.locked {
 		s.memory.adopt, s.memory.stick, s.memory.drives = "", "", nil

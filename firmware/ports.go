@@ -20,6 +20,8 @@ var (
 	ErrOtherBox = errors.New("drives of another box")
 	// ErrNotEmpty: what is to be a key stick has files on it.
 	ErrNotEmpty = errors.New("the stick is not empty")
+	// ErrDrivesAway: the key is here, and no drive of the vault is.
+	ErrDrivesAway = errors.New("no drive of the vault is attached")
 	// ErrStickAlone: a key stick is here, and no drive that it could open.
 	ErrStickAlone = errors.New("key stick without drives")
 	// ErrCardLost: what the box would write down now is gone when it is switched off, so it makes no key.

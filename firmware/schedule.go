@@ -243,7 +243,7 @@ func (s *State) derive(now time.Time) (Phase, usbhost.ID, time.Time) {
 	case s.Job.Kind == JobBackup:
 		return Copying, s.Job.Phone, never
 	case s.memory.locked:
-		return VaultLocked, "", never
+		return s.lockedPhase(), "", never
 	case s.Restore != nil && s.Restore.Ended:
 		return Restored, s.Restore.Target, never
 	case s.Restore != nil && !s.Restore.until.IsZero():
@@ -292,6 +292,8 @@ func (s *State) deriveRest() (Phase, usbhost.ID) {
 		}
 	}
 	switch {
+	case s.memory.gathering:
+		return Starting, ""
 	case bad != "":
 		return Problem, bad
 	case s.troubled():
@@ -312,10 +314,7 @@ func (s *State) troubled() bool {
 
 // collect is every fault there is, gravest first.
 func (s *State) collect(now time.Time) []Fault {
-	out := []Fault{}
-	if s.memory.vault != nil {
-		out = append(out, *s.memory.vault)
-	}
+	out := s.ofDrives(now)
 	for _, p := range s.Phones {
 		switch {
 		case p.Fault != nil && !(p.Attached() && p.due):
@@ -325,7 +324,6 @@ func (s *State) collect(now time.Time) []Fault {
 		}
 	}
 	out = append(out, s.alike(now)...)
-	out = append(out, s.Health.faults()...)
 	out = append(out, s.upkeepFaults()...)
 	if s.memory.board.PowerLow {
 		out = append(out, newFault(PowerLow, "", ""))

@@ -11,8 +11,8 @@ type Phase string
 
 // The phases. Working phases (Copying, Verifying, Restoring) last as long as their Job; the others follow from the facts.
 const (
-	Starting    Phase = "starting"     // reading what the drives hold
-	VaultLocked Phase = "locked"       // the key is not here: nothing can be backed up or restored
+	Starting    Phase = "starting"     // waiting for the drives, and reading what they hold
+	VaultLocked Phase = "locked"       // no key that fits is here: nothing can be backed up or restored
 	Idle        Phase = "idle"         // nothing to do; an attached phone that is not enrolled is only charged
 	Asking      Phase = "asking"       // an unknown phone: a tap until State.Until enrols it
 	AskingDrive Phase = "asking-drive" // an unknown drive: a tap until State.Until adopts it
@@ -38,6 +38,7 @@ const (
 	ConfirmFor = 60 * time.Second  // how long an armed restore waits for its double tap
 	FullFor    = 60 * time.Second  // how long "done" shows a full bar before it becomes a dot
 	ShowFor    = 10 * time.Second  // how long a tap shows the status at night
+	GatherFor  = 30 * time.Second  // how long after its start the box waits for drives before it says that they are not here
 	ResetAfter = 2 * time.Second   // how long the button is held at power-on before letting go of it erases the settings
 	ResetUntil = 20 * time.Second  // holding it for so long calls that off
 	LockedPoll = time.Second       // phones do not tell when they are unlocked, so they are asked this often

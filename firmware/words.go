@@ -15,8 +15,6 @@ func (s State) Title() string {
 	switch s.Phase {
 	case Starting:
 		return "Starting"
-	case VaultLocked:
-		return "The vault is locked"
 	case Asking:
 		return "Tap the button to have " + name + " backed up"
 	case AskingDrive:
@@ -31,7 +29,7 @@ func (s State) Title() string {
 		return "Reading back what was stored of " + name
 	case Done:
 		return "Done: " + name + " may be unplugged"
-	case Problem:
+	case Problem, VaultLocked:
 		if f, ok := s.Fault(); ok {
 			return string(f.Code) + " " + f.Sentence
 		}

@@ -78,7 +78,7 @@ func (b *bays) plug(dir string) {
 // refresh opens the vault over the drives that are plugged in now. The caller holds mu.
 func (b *bays) refresh(ctx context.Context) (*rack, error) {
 	if b.drawn {
-		return nil, fmt.Errorf("the drives were let go: %w", firmware.ErrVaultLocked)
+		return nil, fmt.Errorf("the drives were let go: %w", firmware.ErrDrivesAway)
 	}
 	b.mountedNow()
 	if b.blank && b.rack == nil {
@@ -112,7 +112,7 @@ func (b *bays) refresh(ctx context.Context) (*rack, error) {
 		}
 	}
 	if len(present) == 0 {
-		return nil, fmt.Errorf("no drive of the vault is attached: %w", firmware.ErrVaultLocked)
+		return nil, firmware.ErrDrivesAway
 	}
 	keys, err := b.keys()
 	if err != nil {
@@ -491,11 +491,10 @@ func (b *bays) forget(ctx context.Context, label string) error {
 	return r.remove(ctx, id, true)
 }
 
-// Eject flushes every drive and lets go of it. Nothing is opened again.
+// Eject flushes every drive and lets go of it. Nothing is opened again, unless it fails: then the box goes on with what it has.
 func (b *bays) Eject(context.Context) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.drawn = true
 	var err error
 	if r := b.rack; r != nil {
 		b.rack, b.open = nil, nil
@@ -504,5 +503,6 @@ func (b *bays) Eject(context.Context) error {
 	if b.mounts != nil {
 		err = errors.Join(err, b.mounts.Settle())
 	}
+	b.drawn = err == nil
 	return err
 }

@@ -23,6 +23,7 @@ type desk struct {
 	wrote   []string
 	rested  []string
 	settled bool
+	stays   bool // cannot be unmounted
 }
 
 func (d *desk) Drives() []attach.Drive { return slices.Clone(d.drives) }
@@ -40,7 +41,13 @@ func (d *desk) Rest(dir string) error {
 	return nil
 }
 
-func (d *desk) Settle() error { d.settled = true; return nil }
+func (d *desk) Settle() error {
+	d.settled = true
+	if d.stays {
+		return errors.New("busy")
+	}
+	return nil
+}
 
 // Drives of the vault are made writable before they are used, strangers' are not touched until they are adopted, into a folder of
 // their own; one that cannot be written is told; one that was pulled out and put back in is opened anew.
@@ -90,5 +97,46 @@ func TestBaysOnDrivesThatTheBoxMounts(t *testing.T) {
 	}
 	if err := b.Eject(t.Context()); err != nil || !table.settled {
 		t.Errorf("ejected: %v, %v", table.settled, err)
+	}
+}
+
+// While no drive of the vault is there, that is what is told, and not that the key is missing, which is here.
+func TestDrivesThatAreAwayAreNoMissingKey(t *testing.T) {
+	s := newSite(t, 2, 1)
+	key, err := readKey(s.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	table := &desk{}
+	b := &bays{password: key, mounts: table}
+	look := func(drives int) error {
+		table.drives = nil
+		for i, dir := range s.drives[:drives] {
+			table.drives = append(table.drives, attach.Drive{N: i + 1, Dir: dir, Name: filepath.Base(dir)})
+		}
+		_, err := b.Health(t.Context())
+		return err
+	}
+	for _, when := range []string{"before they came", "after they went"} {
+		if err := look(0); !errors.Is(err, firmware.ErrDrivesAway) || errors.Is(err, firmware.ErrVaultLocked) {
+			t.Errorf("%s: %v", when, err)
+		}
+		if err := look(2); err != nil {
+			t.Errorf("with them: %v", err)
+		}
+	}
+	table.stays = true
+	if err := b.Eject(t.Context()); err == nil {
+		t.Error("a drive that could not be let go is not told")
+	}
+	if err := look(2); err != nil {
+		t.Errorf("after that: %v", err)
+	}
+	table.stays = false
+	if err := b.Eject(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := look(2); !errors.Is(err, firmware.ErrDrivesAway) {
+		t.Errorf("let go: %v", err)
 	}
 }

@@ -168,7 +168,7 @@ func headlineOf(s firmware.State, now time.Time) headline {
 func phaseHeadline(s firmware.State, now time.Time) (headline, bool) {
 	who := nameOf(s, s.Current)
 	h, ok := map[firmware.Phase]headline{
-		firmware.Starting: {Tone: "busy", Title: "Starting up", Advice: "Reading what the drives hold."},
+		firmware.Starting: {Tone: "busy", Title: "Starting up", Advice: "Waiting for the drives, and reading what they hold."},
 		firmware.Asking: {Tone: "ask", Title: "A new phone: " + who,
 			Advice: "Tap the button" + within(s.Until, now) + " and the box backs it up from now on. Otherwise it is only charged."},
 		firmware.AskingDrive: {Tone: "ask", Title: "A new drive",
