@@ -251,7 +251,8 @@ func (s *State) derive(now time.Time) (Phase, usbhost.ID, time.Time) {
 	case s.Restore != nil:
 		return Arming, s.Restore.Target, never
 	}
-	if p := s.question(now); p != nil {
+	// An enrolment takes a moment, and its backup follows: a question that begins in between is over before anybody sees it.
+	if p := s.question(now); p != nil && (s.Job.Kind != JobEnrol || !s.port(p.Port).asked.IsZero()) {
 		port := s.port(p.Port)
 		if port.asked.IsZero() {
 			port.asked = now

@@ -29,6 +29,19 @@ func TestASecondPhoneIsAskedAboutWhenTheFirstIsDone(t *testing.T) {
 	}
 }
 
+// Two phones were plugged in, and a tap means the first. The moment until that is remembered is none to ask about the second.
+func TestASecondPhoneIsAskedAboutAfterTheFirstIsEnrolledAndBackedUp(t *testing.T) {
+	st := tell(t).plug(1, usbhost.Info{ID: anna}).plug(2, usbhost.Info{ID: ben}).tap().runs(JobEnrol)
+	if st.s.Current == ben {
+		t.Errorf("%v about the second, for a moment", st.s.Phase)
+	}
+	st.then(50*time.Millisecond, EnrolEnded{st.s.Job.N, st.s.Job.Enrolment, nil}).runs(JobBackup).wait(3 * time.Hour).is(Copying)
+	st.backedUp(well()).is(Asking)
+	if st.s.Current != ben {
+		t.Errorf("asks about %v", st.s.Current)
+	}
+}
+
 // A tap soon after a phone was plugged in means that phone, whatever the lights show. It is next.
 func TestATapMeansThePhoneThatWasJustPluggedIn(t *testing.T) {
 	st := tell(t, anna).plug(1, usbhost.Info{ID: anna}).plug(2, usbhost.Info{ID: ben}).tap().is(Copying)
