@@ -52,7 +52,7 @@ func perm(r *reaper) error {
 		if code, err := r.run(program("mke2fs"), "-q", "-F", "-t", "ext4", "-L", "perm", device); err != nil || code != 0 {
 			return errors.Join(fmt.Errorf("mke2fs ended with %d", code), err)
 		}
-	} else if err := check(r, device); err != nil {
+	} else if err := check(r.run, device); err != nil {
 		return err
 	}
 	if err := unix.Mount(device, "/perm", "ext4", strict|unix.MS_NOATIME, "errors=remount-ro"); err != nil {
@@ -122,13 +122,19 @@ func isBlank(device string) (bool, error) {
 	return len(bytes.Trim(b, "\x00")) == 0, nil
 }
 
+// mends is how often e2fsck may try. A power cut can leave half of a superblock that was being written. e2fsck then takes one of the
+// others; where that one is from when the file system was grown while it was mounted, e2fsck plays the journal back, which brings
+// the first superblock back, ends with 12, and finds all in order when it is run once more.
+const mends = 2
+
 // check has e2fsck mend what a power cut left; its exit codes are bits (e2fsck(8)): 1 mended, 2 mended and to be mounted anew,
 // 4 not mended, 8 not even looked at, as when its superblock is gone: then -y takes one of the others.
-func check(r *reaper, device string) error {
-	code, err := r.run(program("e2fsck"), "-p", device)
-	if err == nil && (code > 3 || code < 0) {
+func check(run func(args ...string) (int, error), device string) error {
+	bad := func(code int) bool { return code > 3 || code < 0 }
+	code, err := run(program("e2fsck"), "-p", device)
+	for try := 0; try < mends && err == nil && bad(code); try++ {
 		say("/perm is damaged (e2fsck ended with %d); it is mended as far as can be", code)
-		code, err = r.run(program("e2fsck"), "-f", "-y", device)
+		code, err = run(program("e2fsck"), "-f", "-y", device)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		say("/perm is not checked: %v", err)
@@ -137,7 +143,7 @@ func check(r *reaper, device string) error {
 	if err != nil {
 		return err
 	}
-	if code > 3 || code < 0 {
+	if bad(code) {
 		return fmt.Errorf("e2fsck ended with %d", code)
 	}
 	return nil
