@@ -13,8 +13,8 @@ type Policy struct {
 // Unlock says where the key is found when the box starts.
 type Unlock string
 
-// The ways to unlock. With UnlockKeyStick nothing on the card opens the vault, and after a power cut the box waits, amber,
-// until the stick was put in once.
+// The ways to unlock. With UnlockKeyStick the card has the key only until a key stick, or paper, has it; from then on the box waits
+// after each start until the stick was put in once.
 const (
 	UnlockCard     Unlock = "card"
 	UnlockKeyStick Unlock = "keystick"
@@ -46,10 +46,6 @@ func (p Policy) Check() error {
 
 // KeyOnCard reports whether the box may keep its key on its card.
 func (p Policy) KeyOnCard() bool { return p.Unlock == "" || p.Unlock == UnlockCard }
-
-// MayOpen reports whether the box may open its vault when it starts: card and stick say where a key that fits was found.
-// Under UnlockKeyStick a key left on the card does not count.
-func (p Policy) MayOpen(card, stick bool) bool { return stick || card && p.KeyOnCard() }
 
 // MayRestore reports whether the button may start a restore now. stick says that a key stick of this vault is in. What is
 // neither of the answers, which no decoder lets through, counts as no.

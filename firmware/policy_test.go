@@ -6,24 +6,10 @@ import (
 	"phonebackupbox/firmware"
 )
 
-func TestWhoMayOpen(t *testing.T) {
-	for _, tt := range []struct {
-		name        string
-		unlock      firmware.Unlock
-		card, stick bool
-		open        bool
-	}{
-		{"by default the key on the card opens", "", true, false, true},
-		{"the key on the card opens", firmware.UnlockCard, true, false, true},
-		{"a stick opens a blank card", firmware.UnlockCard, false, true, true},
-		{"no key opens nothing", firmware.UnlockCard, false, false, false},
-		{"a key left on the card does not count", firmware.UnlockKeyStick, true, false, false},
-		{"the stick opens", firmware.UnlockKeyStick, false, true, true},
-		{"the stick opens, whatever is on the card", firmware.UnlockKeyStick, true, true, true},
-		{"an unknown way needs the stick", "fingerprint", true, false, false},
-	} {
-		if got := (firmware.Policy{Unlock: tt.unlock}).MayOpen(tt.card, tt.stick); got != tt.open {
-			t.Errorf("%s: %v", tt.name, got)
+func TestWhereTheKeyMayStay(t *testing.T) {
+	for unlock, want := range map[firmware.Unlock]bool{"": true, firmware.UnlockCard: true, firmware.UnlockKeyStick: false, "fingerprint": false} {
+		if got := (firmware.Policy{Unlock: unlock}).KeyOnCard(); got != want {
+			t.Errorf("unlock %q: %v", unlock, got)
 		}
 	}
 }

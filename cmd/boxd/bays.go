@@ -49,6 +49,7 @@ type bays struct {
 	blank    bool                // there is no vault yet, nor, unless first says which is being made, a key
 	first    string              // see firstName
 	wordsOut string              // the key whose words are known to be elsewhere, too; "" while none is
+	offCard  bool                // the owner wants the key on a stick: the card has it until the words are elsewhere
 	notKept  bool                // what is written to card is gone when the box is switched off
 	open     []string            // those that rack was opened over
 	rack     *rack               // nil while no drive of the vault is here
@@ -129,6 +130,9 @@ func (b *bays) refresh(ctx context.Context) (*rack, error) {
 		if err := b.takeOver(ctx, r); err != nil {
 			return nil, errors.Join(err, r.close())
 		}
+	}
+	if err := b.leaveCard(ctx, r); err != nil {
+		return nil, errors.Join(err, r.close())
 	}
 	makeRoom()
 	if b.survive != nil {

@@ -30,10 +30,7 @@ const (
 )
 
 // firstState reads how far a box has come in being one.
-func (b *bays) firstState(policy firmware.Policy) error {
-	if !policy.KeyOnCard() {
-		return nil
-	}
+func (b *bays) firstState() error {
 	_, err := os.Lstat(filepath.Join(b.card, notKeptName))
 	b.notKept = err == nil
 	first, err := readSmall(filepath.Join(b.card, firstName), 100)
@@ -254,10 +251,15 @@ func (b *bays) takeOver(ctx context.Context, r *rack) error {
 	if _, err := restoreBoxState(b.card, r.vault.ID(), state); err != nil {
 		return err
 	}
-	if settings.KeyOnCard() && !b.notKept {
-		if err := b.keepFound(); err != nil {
-			return err
-		}
+	switch {
+	case b.notKept:
+	case settings.KeyOnCard():
+		err = b.keepFound()
+	default: // one that was made for a vault that never came to be goes here, too
+		err = errors.Join(eraseFile(filepath.Join(b.card, cardKeyName)), b.noFirst())
+	}
+	if err != nil {
+		return err
 	}
 	b.blank, b.first = false, ""
 	if b.reborn != nil {

@@ -111,14 +111,11 @@ func (o runOptions) settings(state string) (config, error) {
 	return parseConfig(o.config, b)
 }
 
-// key is what opens the vault: the file that the flags name, or the card's own where the owner allows one there; "" stands for
-// a key stick.
-func (o runOptions) key(state string, p firmware.Policy) (string, error) {
+// key is what opens the vault: the file that the flags name, or the card's own; "" stands for a key stick. Where the owner wants no
+// key on the card, one that is there is there until it has been elsewhere: see bays.leaveCard.
+func (o runOptions) key(state string) (string, error) {
 	if o.keyFile != "" || o.wordsFile != "" {
 		return o.password()
-	}
-	if !p.KeyOnCard() {
-		return "", nil
 	}
 	key, _ := readKey(filepath.Join(state, cardKeyName)) // one that is damaged is no key, and the box waits for the stick: firstState tells the two apart
 	return key, nil
@@ -130,14 +127,15 @@ func (o runOptions) newBays(state string) (*bays, config, error) {
 	if err != nil {
 		return nil, s, err
 	}
-	key, err := o.key(state, s.Policy)
+	key, err := o.key(state)
 	if err != nil {
 		return nil, s, err
 	}
 	b := &bays{password: key, policy: vault.Policy(s.Retention), survive: s.Survive, state: state, card: state,
 		reborn: make(chan struct{}), cache: filepath.Join(state, "cache"), clock: clockTrusted, rescue: o.rescue, auto: len(o.drives) == 0 || slices.Contains(o.drives, autoDrives)}
 	if o.keyFile == "" && o.wordsFile == "" {
-		if err := b.firstState(s.Policy); err != nil {
+		b.offCard = !s.KeyOnCard()
+		if err := b.firstState(); err != nil {
 			return nil, s, err
 		}
 	}

@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -295,39 +294,6 @@ func TestRunKeepsWhatTheOwnerChose(t *testing.T) {
 	want, err := os.ReadFile(filepath.Join(state, configName))
 	if got, gerr := os.ReadFile(filepath.Join(card, configName)); err != nil || gerr != nil || !bytes.Equal(got, want) {
 		t.Errorf("taken out of the vault: %q, %v %v", got, gerr, err)
-	}
-}
-
-// With unlock = "keystick" the key on the card opens nothing, and a stick in one of the bays does.
-func TestRunWaitsForTheKeyStick(t *testing.T) {
-	s, stick := newSite(t, 2, 1), t.TempDir()
-	state := filepath.Join(s.dir, "state")
-	if _, err := stateFolder(state); err != nil {
-		t.Fatal(err)
-	}
-	key, err := readKey(s.key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	writeFile(t, filepath.Join(state, configName), []byte("unlock = \"keystick\"\n"), time.Now())
-	writeFile(t, filepath.Join(state, cardKeyName), []byte(key), time.Now())
-	b, _, err := runOptions{vaultFlags: vaultFlags{drives: append(slices.Clone(s.drives), stick)}}.newBays(state)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := b.begin(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := b.Health(t.Context()); err == nil || !strings.Contains(fmt.Sprint(err), firmware.ErrVaultLocked.Error()) {
-		t.Errorf("without the stick: %v", err)
-	}
-	writeFile(t, filepath.Join(stick, stickKey+"-1.txt"), []byte(key), time.Now())
-	h, err := b.Health(t.Context())
-	if err != nil || !h.KeyStick {
-		t.Errorf("with the stick: %+v, %v", h, err)
-	}
-	if err := b.Eject(t.Context()); err != nil {
-		t.Fatal(err)
 	}
 }
 

@@ -74,7 +74,7 @@ func (b *bays) wordsLeft(ctx context.Context, r *rack, how string) error {
 		return err
 	}
 	b.wordsOut = r.vault.KeyID()
-	return nil
+	return b.eraseFromCard()
 }
 
 // wordsIn reports whether the words are nowhere but in the box. Where the vault cannot tell, they may be. The caller holds mu.
@@ -91,6 +91,7 @@ func (b *bays) wordsIn(ctx context.Context, r *rack) bool {
 	out, err := r.wordsAreOut(ctx)
 	if err == nil && out {
 		b.wordsOut = r.vault.KeyID()
+		_ = b.eraseFromCard() // done again at the next start
 	}
 	return !out
 }

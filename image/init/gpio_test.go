@@ -2,6 +2,8 @@ package main_test
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -138,8 +140,11 @@ func TestBoxdOnItsBoard(t *testing.T) {
 	if !*inVM {
 		t.Skip("boots a machine: make vm")
 	}
-	m, p := wire(t, card(t, map[string]string{"user/boxd": "../../cmd/boxd"}, settings(t,
-		"unlock = \"keystick\"\n[board]\nchip = \""+vm.PinLabel+"\"\nlights = [0, 1, 2, 4, 5, 6]\nbutton = 7\nbutton_active_high = true\n")))
+	perm := settings(t, "unlock = \"keystick\"\n[board]\nchip = \""+vm.PinLabel+"\"\nlights = [0, 1, 2, 4, 5, 6]\nbutton = 7\nbutton_active_high = true\n")
+	if err := os.WriteFile(filepath.Join(perm, "box", "vault-id"), []byte("a vault whose key is on a stick\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	m, p := wire(t, card(t, map[string]string{"user/boxd": "../../cmd/boxd"}, perm))
 	hear(t, m, "* the vault is locked")
 	p.look(time.Second)
 	var dim, bright [6]float64
