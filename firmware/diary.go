@@ -9,6 +9,9 @@ func (b *Box) upkeepJob(ctx context.Context, job Job) Event {
 	case JobScrub:
 		r, err := k.Scrub(ctx, job.Drive, job.Pass, scrubSlice)
 		return ScrubEnded{job.N, job.Drive, r.Fraction, r.Done, r.Bad, r.Lost, b.healthAfter(ctx), err}
+	case JobDrill:
+		r, err := k.Drill(ctx, job.Pass, scrubSlice)
+		return DrillEnded{job.N, r, b.healthAfter(ctx), err}
 	case JobPrune:
 		r, err := k.Prune(ctx, job.Accepted)
 		return PruneEnded{job.N, r.Removed, r.Freed, r.Shrunk, b.healthAfter(ctx), err}

@@ -222,6 +222,7 @@ const (
 	JobPrune   JobKind = "prune"   // remove old snapshots
 	JobUpdate  JobKind = "update"  // write new software to the card
 	JobReset   JobKind = "reset"   // erase the settings
+	JobDrill   JobKind = "drill"   // read and decrypt what the vault holds, for a while
 	JobRefresh JobKind = "refresh" // plain drives, and what else the drives carry for people
 )
 
@@ -236,7 +237,7 @@ type Job struct {
 	First     bool         `json:"-"`                // no snapshot of this phone was made since the box started
 	Again     bool         `json:"-"`                // a backup at night of a phone that was backed up before; see night.go
 	Drive     string       `json:"drive,omitempty"`  // to adopt or to scrub
-	Pass      Stamp        `json:"-"`                // the pass that a scrub goes on with; one of its own name is new
+	Pass      Stamp        `json:"-"`                // the pass that a scrub or a drill goes on with; one that is not known is new
 	Enrolment Enrolment    `json:"-"`
 	Accepted  []usbhost.ID `json:"-"`                // see Keeper.Prune
 	History   bool         `json:"-"`                // a check is to ask for the snapshots too

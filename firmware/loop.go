@@ -255,6 +255,8 @@ func errorOf(e Event) error {
 		return e.Err
 	case ScrubEnded:
 		return e.Err
+	case DrillEnded:
+		return e.Err
 	case PruneEnded:
 		return e.Err
 	case RefreshEnded:

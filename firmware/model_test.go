@@ -279,6 +279,14 @@ func (w *world) jobEnds() {
 			e.Lost = 1
 		}
 		w.tell(e)
+	case JobDrill:
+		e := DrillEnded{Job: job.N, Drilled: Drilled{Fraction: w.r.Float64(), Done: w.r.IntN(2) == 0, Bad: w.r.IntN(8) / 7}}
+		if fails {
+			e.Err, e.Done = w.anError(), false
+		} else if e.Health = w.health(); job.N != w.s.Job.N {
+			w.healthy = w.s.Health.Protected()
+		}
+		w.tell(e)
 	case JobPrune:
 		e := PruneEnded{Job: job.N, Removed: w.r.IntN(2), Shrunk: []usbhost.ID{anna}[:w.r.IntN(2)]}
 		if fails {
@@ -363,6 +371,9 @@ func (w *world) check() error {
 			if c.Lost > 0 {
 				return fmt.Errorf("says done although a check found that something is lost")
 			}
+		}
+		if w.s.Upkeep.Drill.Bad+w.s.Upkeep.Drill.Lost > 0 {
+			return fmt.Errorf("says done although the drill found that something cannot be restored")
 		}
 		n := 0
 		for _, id := range w.ports {

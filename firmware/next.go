@@ -119,6 +119,8 @@ func (s State) Next(now time.Time, e Event) State {
 		s.ejected(now, e)
 	case ScrubEnded:
 		s.scrubEnded(now, e)
+	case DrillEnded:
+		s.drillEnded(now, e)
 	case PruneEnded:
 		s.pruneEnded(now, e)
 	case RefreshEnded:

@@ -102,6 +102,10 @@ type Keeper interface {
 	// Scrub reads on a drive for about so long, as part of a pass that began then; a pass that it does not know begins
 	// at the start of the drive. Its error, ctx's too, comes with how far the pass is.
 	Scrub(ctx context.Context, drive string, began Stamp, span time.Duration) (Scrubbed, error)
+	// Drill reads and decrypts what the vault holds, as a restore would, for about so long, as part of a pass that began
+	// then; one that it does not know begins at the start. The last part, which takes as long as it takes, looks into every
+	// snapshot. Its error, ctx's too, comes with how far the pass is.
+	Drill(ctx context.Context, began Stamp, span time.Duration) (Drilled, error)
 	// Prune removes old snapshots and all that only they needed. accepted lists phones that may hold fewer files.
 	Prune(ctx context.Context, accepted []usbhost.ID) (Pruned, error)
 	// Refresh brings up to date what drives carry besides the vault: the ordinary files on plain drives, and what people
@@ -114,6 +118,14 @@ type Scrubbed struct {
 	Fraction  float64
 	Done      bool
 	Bad, Lost int
+}
+
+// Drilled is how far a drill is.
+type Drilled struct {
+	Fraction float64 // of what is to be decrypted
+	Done     bool    // every snapshot was looked into, too
+	Bad      int     // files of the vault that were read and cannot be decrypted
+	Hit      int     // files of phones that a snapshot cannot give whole; known once Done
 }
 
 // Pruned is what a prune did; see PruneEnded.

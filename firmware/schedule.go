@@ -56,7 +56,7 @@ func (s *State) schedule(now time.Time) {
 		if next.Kind != NoJob && !next.Kind.upkeep() {
 			s.Job.Cancel = true
 		}
-	case JobPrune, JobRefresh:
+	case JobPrune, JobRefresh, JobDrill:
 		if next.Kind != NoJob && next.Kind != JobCheck && !next.Kind.upkeep() {
 			s.Job.Cancel = true
 		}
@@ -125,7 +125,9 @@ func (s *State) pick(now time.Time) Job {
 }
 
 // upkeep reports whether a job is one that everything else goes before.
-func (k JobKind) upkeep() bool { return k == JobScrub || k == JobPrune || k == JobRefresh }
+func (k JobKind) upkeep() bool {
+	return k == JobScrub || k == JobPrune || k == JobRefresh || k == JobDrill
+}
 
 // pickRestore chooses what a restore needs next: a look into the phone, or, once the guard is passed, the restore itself.
 // begin is set by the confirming double tap and by nothing else.
@@ -181,6 +183,8 @@ func (s *State) begin(now time.Time, next Job) {
 		s.beginEject(now)
 	case JobScrub:
 		s.beginScrub(now, next.Drive)
+	case JobDrill:
+		s.beginDrill(now)
 	case JobRefresh:
 		s.memory.refresh = false
 	case JobHeal:

@@ -12,7 +12,7 @@ import (
 
 // How often the box does its upkeep, as Stamp.Since counts.
 const (
-	ScrubEvery = 30 * 24 * time.Hour // every drive is read whole
+	ScrubEvery = 30 * 24 * time.Hour // every drive is read whole, and all that is stored is decrypted
 	PruneEvery = 7 * 24 * time.Hour  // old snapshots go, if there are new ones
 )
 
@@ -55,6 +55,7 @@ func (s Stamp) Is(o Stamp) bool { return s.Powered == o.Powered && s.Clock.Equal
 type Upkeep struct {
 	Powered time.Duration `json:"powered"` // how long the box has been on in all its life; nanoseconds
 	Checks  []Check       `json:"checks"`  // of the drives, those that are away too
+	Drill   Check         `json:"drill"`   // of the vault: everything is decrypted, as a restore would
 	Pruned  Stamp         `json:"pruned"`
 	News    bool          `json:"news"` // something was stored since
 	// Shrunk lists phones that suddenly held far fewer files: all their snapshots from before stay, until the owner says
@@ -65,13 +66,13 @@ type Upkeep struct {
 
 // Check is the pass over a drive that is under way or was the last, and the last one that came to its end.
 type Check struct {
-	Drive    string  `json:"drive"` // ID
+	Drive    string  `json:"drive"` // ID; "" in Upkeep.Drill
 	Began    Stamp   `json:"began"`
 	Fraction float64 `json:"fraction"` // read so far, 0 to 1
 	Done     bool    `json:"done"`
 	Bad      int     `json:"bad"`    // files damaged or missing, when they were read last
 	Mended   int     `json:"mended"` // that were so, and are whole again
-	Lost     int     `json:"lost"`   // blobs with damage here that no drives could bring back
+	Lost     int     `json:"lost"`   // blobs with damage here that no drives could bring back; of a drill, files of phones that are hit
 	Urgent   bool    `json:"urgent"` // a drive was lost: this one should be whole, and soon known to be
 	Full     *Full   `json:"full,omitempty"`
 
@@ -216,6 +217,9 @@ func (s *State) pickUpkeep(now time.Time) Job {
 	if s.pruneDue(now) {
 		return Job{Kind: JobPrune, Accepted: s.Upkeep.Accepted}
 	}
+	if s.drillDue(now) {
+		return Job{Kind: JobDrill}
+	}
 	// After the prune, which may have made room.
 	if s.Health.Uneven > 0 && !now.Before(s.memory.healAt) && !now.Before(s.memory.evenAt) {
 		return Job{Kind: JobHeal}
@@ -253,10 +257,15 @@ func (s *State) scrubUrgency(now time.Time, drive string) int {
 		return 3
 	case c.Urgent:
 		return 2
-	case s.renewal(now, c), !c.Done && (!c.busy.IsZero() || s.lag(now, c) >= scrubLag):
+	case s.readOn(now, c):
 		return 1
 	}
 	return 0
+}
+
+// readOn reports whether it is time to go on with a pass, or to begin a new one.
+func (s *State) readOn(now time.Time, c Check) bool {
+	return s.renewal(now, c) || !c.Done && (!c.busy.IsZero() || s.lag(now, c) >= scrubLag)
 }
 
 // renewal reports whether it is time for a new pass.
@@ -311,10 +320,15 @@ func (s *State) scrubEnded(now time.Time, e ScrubEnded) {
 	if c.Done && c.Full != nil {
 		c.Full = &Full{c.Full.At, c.Bad, c.Mended}
 	}
+	s.rest(now, c)
+	s.keep(now)
+}
+
+// rest lets a pass be for a while once it is over, or does not lag and was read on for long enough.
+func (s *State) rest(now time.Time, c *Check) {
 	if c.Done || s.lag(now, *c) <= 0 && now.Sub(c.busy) >= scrubBurst {
 		c.busy = time.Time{}
 	}
-	s.keep(now)
 }
 
 func damagedFiles(n int) string {
@@ -429,6 +443,7 @@ func (s *State) drivesAre(drives []Drive, changed bool) {
 	for i := range s.Upkeep.Checks {
 		s.Upkeep.Checks[i].wait, s.Upkeep.Checks[i].look = time.Time{}, time.Time{}
 	}
+	s.Upkeep.Drill.wait, s.Upkeep.Drill.look = time.Time{}, time.Time{}
 	s.memory.refresh = s.memory.upkeep
 }
 
@@ -436,7 +451,7 @@ func isCancelled(err error) bool { return errors.Is(err, context.Canceled) }
 
 // upkeepFaults is what passes over the drives gave reason for.
 func (s *State) upkeepFaults() []Fault {
-	lost, away := 0, false
+	lost, away := max(s.Upkeep.Drill.Bad, s.Upkeep.Drill.Lost), false
 	for _, c := range s.Upkeep.Checks {
 		lost = max(lost, c.Lost) // what is lost on two drives may be the same
 	}

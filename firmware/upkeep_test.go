@@ -22,6 +22,7 @@ type caretaker struct {
 	mu      sync.Mutex // guards what follows
 	passes  map[string]caretaken
 	slices  int
+	drills  int
 	refresh int
 	bad     map[string]int // files damaged that a pass finds half way, by drive
 	lost    int
@@ -79,6 +80,13 @@ func (c *caretaker) Scrub(ctx context.Context, drive string, began Stamp, span t
 	return r, err
 }
 
+func (c *caretaker) Drill(ctx context.Context, began Stamp, span time.Duration) (Drilled, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.drills++
+	return Drilled{Fraction: 1, Done: true}, c.err
+}
+
 func (c *caretaker) Prune(ctx context.Context, accepted []usbhost.ID) (Pruned, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -114,6 +122,8 @@ func (c *caretaker) Write(_ context.Context, u Upkeep) error {
 		u.Checks[i].busy, u.Checks[i].wait, u.Checks[i].look = time.Time{}, time.Time{}, time.Time{}
 	}
 	u.Pruned.Clock = u.Pruned.Clock.Round(0)
+	u.Drill.Began.Clock = u.Drill.Began.Clock.Round(0)
+	u.Drill.busy, u.Drill.wait, u.Drill.look = time.Time{}, time.Time{}, time.Time{}
 	c.pages = append(c.pages, u)
 	return nil
 }
@@ -151,6 +161,8 @@ type life struct {
 	hours  time.Duration // that a drive takes to be read whole
 	prunes int
 	heals  int
+	drill  caretaken
+	found  func(DrillEnded) DrillEnded // what drills find
 	stays  int64                       // bytes that a heal cannot even out
 	ends   func(ScrubEnded) ScrubEnded // what passes find
 }
@@ -161,6 +173,7 @@ func newLife(t *testing.T, hours time.Duration) *life {
 		l.drives[d.ID] = &caretaken{}
 	}
 	l.ends = func(e ScrubEnded) ScrubEnded { return e }
+	l.found = func(e DrillEnded) DrillEnded { return e }
 	l.boot(Upkeep{})
 	return l
 }
@@ -183,6 +196,8 @@ func (l *life) live(d time.Duration) {
 			l.then(10*time.Minute, HealEnded{Job: job.N, Health: l.health})
 		case JobScrub:
 			l.scrubs(job)
+		case JobDrill:
+			l.drills(job)
 		case JobPrune:
 			l.prunes++
 			l.then(time.Minute, PruneEnded{Job: job.N, Health: l.health})
@@ -205,6 +220,20 @@ func (l *life) scrubs(job Job) {
 		p.full = append(p.full, l.now.Add(span))
 	}
 	l.then(span, l.ends(ScrubEnded{Job: job.N, Drive: job.Drive, Fraction: float64(p.read) / float64(l.hours), Done: p.read == l.hours, Health: l.health}))
+}
+
+// drills takes as long to decrypt everything as reading a drive takes.
+func (l *life) drills(job Job) {
+	p := &l.drill
+	if !p.began.Is(job.Pass) {
+		p.began, p.read = job.Pass, 0
+	}
+	span := min(scrubSlice, l.hours-p.read)
+	p.read += span
+	if p.read == l.hours && span > 0 {
+		p.full = append(p.full, l.now.Add(span))
+	}
+	l.then(span, l.found(DrillEnded{Job: job.N, Drilled: Drilled{Fraction: float64(p.read) / float64(l.hours), Done: p.read == l.hours}, Health: l.health}))
 }
 
 const day = 24 * time.Hour

@@ -28,7 +28,7 @@ func (b *Box) vaultJob(ctx context.Context, job Job) Event {
 		return b.adopt(ctx, job)
 	case JobStick:
 		return b.keyStick(ctx, job)
-	case JobScrub, JobPrune, JobRefresh:
+	case JobScrub, JobPrune, JobRefresh, JobDrill:
 		return b.upkeepJob(ctx, job)
 	case JobUpdate:
 		return UpdateEnded{job.N, b.config.Updater.Install(ctx)}

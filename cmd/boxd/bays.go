@@ -55,6 +55,7 @@ type bays struct {
 	rack     *rack               // nil while no drive of the vault is here
 	drawn    bool                // ejected: nothing is opened any more
 	passes   map[string]keptPass // by drive; nil until they were read
+	drilled  keptDrill           // how far the drill is; zero until it was read
 	sum      array.RepairReport  // of all heals
 }
 

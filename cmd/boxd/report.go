@@ -85,6 +85,8 @@ func reportState(p func(string, ...any), s firmware.State) {
 	}
 	h := s.Health
 	p("protection: want %d, now %d, lost %d, unhealed %d, uneven %d", h.Want, h.Now, h.Lost, h.Unhealed, h.Uneven)
+	d := s.Upkeep.Drill
+	p("drill: %.0f %%, bad %d, mended %d, hit %d", d.Fraction*100, d.Bad, d.Mended, d.Lost)
 	for i, d := range h.Drives {
 		p("drive %d: %s, %s free of %s", i+1, d.State, firmware.Bytes(d.Free), firmware.Bytes(d.Total))
 		if c, ok := s.CheckOf(d.ID); ok {

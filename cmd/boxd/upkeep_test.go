@@ -189,6 +189,10 @@ func TestUpkeepOfAWholeBox(t *testing.T) {
 			if got := len(contents(t, filepath.Join(l.dir, "plain"))); got < 200 {
 				t.Errorf("the plain drive holds %d files", got)
 			}
+			s = l.until("everything was decrypted", func(s firmware.State) bool { return s.Upkeep.Drill.Done })
+			if at, verdict := s.Upkeep.LastDrill(); at.IsZero() || verdict != "all of it can be restored" || s.Upkeep.Drill.Bad+s.Upkeep.Drill.Lost > 0 {
+				t.Errorf("the drill: %q, %+v", verdict, s.Upkeep.Drill)
+			}
 			before := ""
 			for _, dir := range append(l.drives, filepath.Join(l.dir, "plain")) {
 				before += stamps(t, dir)

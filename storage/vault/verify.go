@@ -70,11 +70,11 @@ func (v *Vault) Verify(ctx context.Context, watch func(done, total int64)) (Veri
 	return v.VerifyFrom(ctx, VerifyOptions{Watch: watch})
 }
 
-// VerifyFrom is Verify that goes on where an earlier one was cut short. Index files and trees are always read anew, since that
-// is quick, and so is every pack in which the earlier one found damage: that may have been mended.
+// VerifyFrom is Verify that goes on where an earlier one was cut short. Index files and trees are always read anew, after the
+// packs, since that is quick, and so is every pack in which the earlier one found damage: that may have been mended.
 func (v *Vault) VerifyFrom(ctx context.Context, o VerifyOptions) (VerifyReport, error) {
 	r := &verifier{v: v, o: o, bad: map[badPlace]bool{}, ahead: map[int]packRead{}}
-	for _, step := range []func(context.Context) error{r.indexes, r.packs, r.snapshots} {
+	for _, step := range []func(context.Context) error{r.packs, r.indexes, r.snapshots} {
 		if err := step(ctx); err != nil {
 			return r.report, fmt.Errorf("vault: verify: %w", err)
 		}

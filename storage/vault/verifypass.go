@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"iter"
+	"path"
 	"runtime"
 	"slices"
 	"sort"
+	"strconv"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -25,6 +27,18 @@ type VerifyPass struct {
 	Bytes int64 `json:"bytes"` // sealed
 	// Bad names the packs that were read and are not whole, at most maxBad.
 	Bad []string `json:"bad,omitempty"`
+}
+
+// Fraction is how much of the packs was read, 0 to 1: names are hashes, and so are spread evenly.
+func (p VerifyPass) Fraction() float64 {
+	if p.Done {
+		return 1
+	}
+	n, err := strconv.ParseUint(path.Base(p.Next)[:min(len(path.Base(p.Next)), 8)], 16, 32)
+	if err != nil {
+		return 0
+	}
+	return float64(n) / (1 << 32)
 }
 
 // maxBad is how many damaged packs a pass remembers. With more it stays where it is.

@@ -150,6 +150,9 @@ func drives(w io.Writer, s firmware.State) {
 		}
 	}
 	fmt.Fprintf(w, "  %s\n", protection(s.Health))
+	if at, verdict := s.Upkeep.LastDrill(); verdict != "" {
+		fmt.Fprintf(w, "  everything decrypted: %s, %s\n", at.Format("2006-01-02 15:04"), verdict)
+	}
 }
 
 func snapshots(w io.Writer, s firmware.State) {

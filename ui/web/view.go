@@ -117,6 +117,9 @@ func look(s firmware.State, now time.Time, lamps *Lamps) view {
 	v.Guard, v.GuardBad = guard(s)
 	if s.Health.Known && s.Health.Snapshots > 0 {
 		v.Stored = fmt.Sprintf("%s in %s", size(s.Health.Bytes), plural(s.Health.Snapshots, "snapshot"))
+		if at, verdict := s.Upkeep.LastDrill(); verdict != "" {
+			v.Stored += fmt.Sprintf("; read back and decrypted %s: %s", ago(at, now), verdict)
+		}
 	}
 	for i := len(s.Lines) - 1; i >= 0 && len(v.Lines) < maxShownLines; i-- {
 		l := s.Lines[i]
