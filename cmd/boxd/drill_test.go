@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -111,17 +112,15 @@ func TestDrillGoesOn(t *testing.T) {
 		})
 		return b
 	}
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // one pack after the other
 	b := box()
 	last := 0.0
-	for range 4 {
-		got, err := b.Drill(endVaultAt(t, b, 4), began, time.Hour)
-		if !errors.Is(err, context.Canceled) || got.Done || got.Bad > 0 || got.Fraction < last {
-			t.Fatalf("interrupted: %+v, %v", got, err)
+	for nth := int64(2); last == 0; nth++ {
+		got, err := b.Drill(endVaultAt(t, b, nth), began, time.Hour)
+		if !errors.Is(err, context.Canceled) || got.Done || got.Bad > 0 {
+			t.Fatalf("interrupted at read %d: %+v, %v", nth, got, err)
 		}
 		last = got.Fraction
-	}
-	if last == 0 {
-		t.Fatal("nothing was read")
 	}
 	if err := b.Eject(t.Context()); err != nil {
 		t.Fatal(err)
