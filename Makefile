@@ -216,7 +216,7 @@ e2e-all: build $(STOCK) ## the demo, start to end, every test anew, phones in QE
 	CGO_ENABLED=0 go test -count=1 ./storage/vault -run RepositoriesOfStock -stock-all
 	$(MAKE) e2e ARGS="-all"
 	$(MAKE) vm ARGS="-rounds 20"
-	$(MAKE) board ARGS="-report $(CURDIR)/docs/E2E.md"
+	$(MAKE) board ARGS="-all -report $(CURDIR)/docs/E2E.md"
 
 .PHONY: e2e
 e2e: ## phones that we did not write, and clients that we did not write with ours, in QEMU; needs an arm64 C compiler and Debian's packages
@@ -232,7 +232,7 @@ BOARD_KEY := .cache/board/update.pem
 board: $(RESTIC) ## the whole box in QEMU, from the card's very image: phones, drives, power cuts, updates; needs Debian's tools, which it names
 	@mkdir -p $(dir $(BOARD_KEY)); [ -e $(BOARD_KEY) ] || openssl genpkey -algorithm ed25519 -out $(BOARD_KEY)
 	$(MAKE) card UPDATE_COUNTER=1 UPDATE_KEY="$$(go run ./image/update/sign -key $(BOARD_KEY) -public)"
-	go test -count=1 -timeout=1h ./image/board -vm -v $(ARGS)
+	go test -count=1 -timeout=2h ./image/board -vm -v $(ARGS)
 
 .PHONY: vm
 vm: ## init, and the drives' code, in QEMU, on the box's kernel and real ext4, exFAT and FAT, with power cuts (ARGS="-rounds 20 -seed 7")

@@ -16,8 +16,9 @@ import (
 )
 
 var (
-	inVM   = flag.Bool("vm", false, "boot the box in QEMU: make board")
-	report = flag.String("report", "", "write how it went to this `file`, such as docs/E2E.md")
+	inVM       = flag.Bool("vm", false, "boot the box in QEMU: make board")
+	everything = flag.Bool("all", false, "all scenarios, not only those of CI: they take a quarter of an hour more")
+	report     = flag.String("report", "", "write how it went to this `file`, such as docs/E2E.md")
 )
 
 const (
@@ -74,8 +75,11 @@ var built = sync.OnceValues(func() (b tools, err error) {
 type box struct {
 	*testing.T            // the scenario's
 	owner      *testing.T // whose end is the box's
+	since      time.Time  // when its life began
+	long       bool       // too long a life for CI
 	dir        string     // for all that belongs to it
 	card       string     // the image of its SD card
+	cardFuse   vm.Fuse    // of the card
 	trial      bool       // the next start, and no other, is with the trial's line of arguments
 	m          *vm.Machine
 	eye        *eye      // on its lights
@@ -103,7 +107,18 @@ func need(t *testing.T) {
 func newBox(t *testing.T) *box {
 	t.Helper()
 	need(t)
-	return &box{T: t, owner: t, dir: t.TempDir(), reel: &reel{}}
+	return &box{T: t, owner: t, since: time.Now(), dir: t.TempDir(), reel: &reel{}}
+}
+
+// newLongBox is for scenarios that take too long for CI.
+func newLongBox(t *testing.T) *box {
+	t.Helper()
+	if need(t); !*everything {
+		t.Skip("takes minutes more: make e2e-all")
+	}
+	x := newBox(t)
+	x.long = true
+	return x
 }
 
 // flash writes the image to a card for the box. perm, if not "", is a folder whose contents then lie on /perm.
@@ -161,8 +176,9 @@ func (x *box) boot(extra ...string) {
 		name, x.trial = "trial.txt", false
 	}
 	args := x.cmdline(name)
-	x.m, err = vm.Boot(x.owner.Context(), vm.Config{Kernel: b.kernel, Memory: 512, Args: args,
-		Disks: []*vm.Disk{vm.NewDisk(x.card, "virtio-blk-pci,drive=DRIVE", 1)},
+	card := vm.NewDisk(x.card, "virtio-blk-pci,drive=DRIVE", 1)
+	card.Fuse = &x.cardFuse
+	x.m, err = vm.Boot(x.owner.Context(), vm.Config{Kernel: b.kernel, Memory: 512, Args: args, Disks: []*vm.Disk{card},
 		Extra: append([]string{"-device", "i6300esb", "-action", "watchdog=reset", "-netdev", "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:0-:80",
 			"-device", "virtio-net-pci,netdev=net"}, extra...)})
 	if err != nil {

@@ -18,6 +18,16 @@ button_active_high = true
 
 const buttonPin = 7
 
+// settings are what the owner writes onto the card's boot partition.
+func (x *box) settings(text string) {
+	x.Helper()
+	path := filepath.Join(x.dir, "box.toml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		x.Fatal(err)
+	}
+	x.host("mcopy", "-o", "-i", fmt.Sprintf("%s@@%d", x.card, bootAt), path, "::/box.toml")
+}
+
 // press holds the button for so long.
 func (x *box) press(d time.Duration) {
 	x.Helper()
@@ -53,12 +63,8 @@ func TestHands(t *testing.T) {
 }
 
 func first(f *family) {
-	settings := filepath.Join(f.dir, "box.toml")
-	if err := os.WriteFile(settings, []byte(wiring), 0o600); err != nil {
-		f.Fatal(err)
-	}
 	f.flash("")
-	f.host("mcopy", "-o", "-i", fmt.Sprintf("%s@@%d", f.card, bootAt), settings, "::/box.toml")
+	f.settings(wiring)
 	f.boot()
 	f.hear("B-18")
 	for _, name := range []string{"drive1", "drive2"} {

@@ -95,6 +95,32 @@ func (x *box) show(what string, wanted func(frame) bool) {
 	})
 }
 
+// lamps are the lines of the GPIO chip that the lights hang on: see wiring.
+var lamps = [len(frame{})]int{0, 1, 2, 4, 5, 6}
+
+// shine waits until the lights themselves show what is wanted, page or no page.
+func (x *box) shine(what string, wanted func(frame) bool) {
+	x.Helper()
+	x.until("the board's pins show "+what, func() bool { return wanted(x.pins()) })
+}
+
+// pins is how bright the lights of a wired box are: for which part of the time each line was high.
+func (x *box) pins() (f frame) {
+	x.Helper()
+	const looks, apart = 200, 487 * time.Microsecond // not in step with the pulses of 5 ms
+	for range looks {
+		lines, err := x.m.Pins()
+		if err != nil {
+			x.Fatalf("%v\n%s", err, x.m.Log())
+		}
+		for i, line := range lamps {
+			f[i] += float64(lines>>line&1) / looks
+		}
+		time.Sleep(apart)
+	}
+	return f
+}
+
 // until waits until something is so.
 func (x *box) until(what string, so func() bool) {
 	x.Helper()

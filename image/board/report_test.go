@@ -1,9 +1,14 @@
 package board
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -14,6 +19,7 @@ import (
 func TestMain(m *testing.M) {
 	code := m.Run()
 	if *report != "" {
+		weigh()
 		if err := os.WriteFile(*report, []byte(played.text(time.Now())), 0o644); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			code = 1
@@ -34,6 +40,8 @@ type program struct {
 // scenario is what is told of one.
 type scenario struct {
 	name, shows string
+	life        time.Time // when its box was made
+	long        bool
 	failed      bool
 	from, to    time.Time
 	heard       []heard
@@ -49,18 +57,35 @@ type heard struct {
 // play plays a scenario on a box, and takes down how it went. shows is what it shows, for the report.
 func (x *box) play(name, shows string, do func()) bool {
 	return x.owner.Run(name, func(t *testing.T) {
-		s := &scenario{name: name, shows: shows, from: time.Now(), reel: x.reel}
+		s := &scenario{name: name, shows: shows, life: x.since, long: x.long, from: time.Now(), reel: x.reel}
 		before := x.T
 		x.T, x.scenario = t, s
 		defer func() {
 			x.T, x.scenario = before, nil
-			s.to, s.failed = time.Now(), t.Failed()
+			if s.to, s.failed = time.Now(), t.Failed(); s.failed {
+				x.autopsy()
+			}
 			played.mu.Lock()
 			defer played.mu.Unlock()
 			played.scenarios = append(played.scenarios, s)
 		}()
 		do()
 	})
+}
+
+// autopsy logs what a box that is not well wrote down of itself.
+func (x *box) autopsy() {
+	if x.m == nil {
+		return
+	}
+	x.cut()
+	perm := filepath.Join(x.dir, "perm.img")
+	said, err := x.try("dd", "if="+x.card, "of="+perm, "bs=1M", "status=none", "conv=sparse", fmt.Sprintf("skip=%d", permAt/mib))
+	if err == nil {
+		_, _ = x.try("e2fsck", "-f", "-y", perm) // as init does
+		said, err = x.try("debugfs", "-R", "cat /box/log.txt", perm)
+	}
+	x.owner.Logf("its log (%v):\n%s", err, said)
 }
 
 // figure adds a measurement to the report.
@@ -71,23 +96,47 @@ func figure(t *testing.T, what, measured, limit string) {
 	played.figures = append(played.figures, fmt.Sprintf("| %s | %s | %s |", what, measured, limit))
 }
 
+// weigh adds how large the card's image is, as it is flashed and as make image packs it.
+func weigh() {
+	b, err := built()
+	var raw os.FileInfo
+	if err == nil {
+		raw, err = os.Stat(b.image)
+	}
+	var packed []byte
+	if err == nil {
+		packed, err = exec.Command("sh", "-c", `xz -T2 -6 -c "$0" | wc -c`, b.image).Output()
+	}
+	n, nerr := strconv.Atoi(strings.TrimSpace(string(packed)))
+	if err = errors.Join(err, nerr); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return
+	}
+	played.figures = append(played.figures, fmt.Sprintf("| the card's image | %d MB, %d MB to fetch (xz) | – |", raw.Size()/1e6, n/1e6))
+}
+
 func (p *program) text(now time.Time) string {
+	slices.SortStableFunc(p.scenarios, func(a, b *scenario) int { return cmp.Or(a.life.Compare(b.life), a.from.Compare(b.from)) })
 	commit, err := exec.Command("git", "describe", "--always", "--dirty").Output()
 	if err != nil {
 		commit = []byte("unknown")
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "# What the virtual board showed\n\nWritten by `make board ARGS=\"-report $PWD/docs/E2E.md\"` on %s, at commit %s. Do not edit.\n\n",
+	fmt.Fprintf(&b, "# What the virtual board showed\n\nWritten by `make board ARGS=\"-all -report $PWD/docs/E2E.md\"` on %s, at commit %s. Do not edit.\n\n",
 		now.UTC().Format("2 January 2006"), strings.TrimSpace(string(commit)))
 	b.WriteString("QEMU's machine \"virt\" boots the Raspberry Pi's kernel and the card's very image. Phones are simulated ones on its USB, over usb-redir; drives are USB sticks that forget " +
 		"half of what was not flushed when they lose power. What lies on them afterwards is read by stock restic. What only hardware can prove is in [HARDWARE.md](HARDWARE.md).\n\n" +
-		"| scenario | shows | verdict | took |\n|---|---|---|---|\n")
+		"| scenario | shows | verdict | took | played by |\n|---|---|---|---|---|\n")
 	for _, s := range p.scenarios {
 		verdict := "holds"
 		if s.failed {
 			verdict = "**FAILS**"
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s | %d s |\n", s.name, s.shows, verdict, int(s.to.Sub(s.from).Seconds()))
+		by := "make board, in CI"
+		if s.long {
+			by = "make e2e-all"
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s | %d s | %s |\n", s.name, s.shows, verdict, int(s.to.Sub(s.from).Seconds()), by)
 	}
 	if len(p.figures) > 0 {
 		fmt.Fprintf(&b, "\n## Figures\n\nOn an emulated processor: only what is compared within one run means anything in seconds.\n\n| what | measured | limit |\n|---|---|---|\n%s\n", strings.Join(p.figures, "\n"))
