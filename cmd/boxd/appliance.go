@@ -45,6 +45,7 @@ type appliance struct {
 	sick    bool             // as off: this system is an update that did not prove healthy
 	try     bool             // the machine is to be started from the other slot, at once
 	address string           // of the page
+	texts   []web.Text       // that can be had from it
 }
 
 // onTerminal makes the part of an appliance that people see where it is a terminal: out.
@@ -96,13 +97,17 @@ func (a *appliance) page(addr string) (func(context.Context) error, error) {
 		return nil, hintError{fmt.Errorf("status page: %w", err), "web", "choose another --web ADDRESS:PORT"}
 	}
 	// Who is elsewhere may only look: a box that was not claimed has nobody to tell from a stranger.
-	h := web.New(a.box, web.Options{Do: a.box.Do, Allowed: web.FromThisComputer, Lamps: func(s firmware.State, now time.Time) web.Lamps {
+	o := web.Options{Do: a.box.Do, Allowed: web.FromThisComputer, Texts: a.texts, Lamps: func(s firmware.State, now time.Time) web.Lamps {
 		var lamps web.Lamps
 		for i, level := range led.Frame(s, now, false) {
 			lamps[i] = uint8(level)
 		}
 		return lamps
-	}})
+	}}
+	if a.updates != nil {
+		o.Updates = a.updates
+	}
+	h := web.New(a.box, o)
 	srv := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second}
 	srv.RegisterOnShutdown(h.Close)
 	a.address = l.Addr().String()

@@ -19,6 +19,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"phonebackupbox/firmware"
+	"phonebackupbox/ui/web"
 )
 
 // boxLog is the log of the box, in its state folder (image/init).
@@ -76,6 +77,14 @@ func report(dir, log string, s *firmware.State) string {
 		p("%s", line)
 	}
 	return unnamed(dir, b.String())
+}
+
+// textsOf are what the page lets its owner take away.
+func (a *appliance) textsOf(state, log string) []web.Text {
+	return []web.Text{
+		{Name: "report", Label: "A report, for whoever helps: without names and secrets", Make: func() string { s := a.box.State(); return report(state, log, &s) }},
+		{Name: "log", Label: "The log", Make: func() string { return strings.Join(append(lastLines(log, maxReport), ""), "\n") }},
+	}
 }
 
 func reportState(p func(string, ...any), s firmware.State) {

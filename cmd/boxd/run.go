@@ -269,7 +269,11 @@ func runOn(ctx context.Context, c *call, o runOptions, a *appliance, dirs []stri
 		wiring.Resetter, wiring.PowerOn = resetter{c.state, b}, a.life.powerOn
 	}
 	a.box = firmware.New(wiring)
+	if a.updates != nil {
+		a.updates.box = a.box
+	}
 	a.mounts, a.log = m, log
+	a.texts = a.textsOf(c.state, cmp.Or(o.log, filepath.Join(c.state, boxLog)))
 	err = errors.Join(a.serve(ctx, c, o, ports, dirs), a.screen.face.Close())
 	if err != nil {
 		return err

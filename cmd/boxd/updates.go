@@ -36,7 +36,6 @@ const updatePattern = "boxd-*.update"
 const (
 	scanEvery  = 5 * time.Second // for drives that came; a list in memory is compared
 	maxUpdates = 16              // update files looked at on one drive
-	incoming   = "incoming"      // an update that did not come on a drive, in the folder of the record
 )
 
 // updates takes new software in: it finds update files, has the box install the newest, and sees to it that what was started
@@ -55,8 +54,12 @@ type updates struct {
 	trial  update.Trial
 	close  func() error // nil: nothing is to be closed
 
-	mu    sync.Mutex // guards what follows
-	offer candidate  // the newest that was found
+	room func(dir string) (int64, error) // bytes that dir has left
+
+	mu      sync.Mutex // guards what follows
+	offer   candidate  // the newest that was found
+	arrives *arrival   // one that comes over the network now
+	onTrial bool       // the running system has not proved healthy yet
 }
 
 // place is a folder of a drive. Another arrival of the drive is another place.
@@ -73,7 +76,7 @@ type candidate struct {
 
 // newUpdates completes what knows of a card.
 func newUpdates(c update.Card, dir string, log *slog.Logger) (*updates, error) {
-	u := &updates{card: c, dir: dir, log: log, ages: uptime, places: func() []place { return nil }}
+	u := &updates{card: c, dir: dir, log: log, ages: uptime, room: roomIn, places: func() []place { return nil }}
 	if u.keys, u.noKeys = update.ParseKeys(updateKey); len(u.keys) == 0 && u.noKeys == nil {
 		u.noKeys = update.ErrNoKey
 	}
@@ -92,11 +95,8 @@ func newUpdates(c update.Card, dir string, log *slog.Logger) (*updates, error) {
 func (u *updates) begin() (again bool, err error) {
 	u.stand, u.trial, err = u.card.Boot()
 	u.log.Info("update", "stand", u.stand.String(), "version", u.trial.Version, "slot", int(u.card.Running))
-	for _, name := range []string{incoming, incoming + ".part"} { // of a life before
-		if rerr := os.Remove(filepath.Join(u.dir, name)); rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {
-			err = errors.Join(err, rerr)
-		}
-	}
+	u.onTrial = u.stand == update.OnTrial
+	err = errors.Join(err, u.sweep())
 	return u.stand == update.TryAgain && err == nil, err
 }
 
@@ -153,6 +153,9 @@ func (u *updates) prove(ctx context.Context, well func(context.Context) error) e
 		return errUnhealthy
 	}
 	u.log.Info("update", "kept", version)
+	u.mu.Lock()
+	u.onTrial = false
+	u.mu.Unlock()
 	return ended(u.box.Do(ctx, firmware.Tell{Text: "The update is good and is kept: the box runs version " + version + " now."}))
 }
 
@@ -250,7 +253,7 @@ func (u *updates) check(file string) (candidate, error) {
 	return candidate{file, h}, err
 }
 
-// give offers an update to the box.
+// give offers an update to the box, unless one that is as new waits already.
 func (u *updates) give(ctx context.Context, c candidate) error {
 	u.mu.Lock()
 	before := u.offer
@@ -262,13 +265,13 @@ func (u *updates) give(ctx context.Context, c candidate) error {
 	if known {
 		return nil
 	}
-	err := u.box.Do(ctx, firmware.UpdateFound{Version: c.Version})
-	if err != nil {
+	if err := u.box.Do(ctx, firmware.UpdateFound{Version: c.Version}); err != nil {
 		u.mu.Lock()
 		u.offer = before
 		u.mu.Unlock()
+		return err
 	}
-	return err
+	return u.drop(before)
 }
 
 // Install writes the update that was found to the card.
@@ -281,11 +284,11 @@ func (u *updates) Install(ctx context.Context) error {
 		return errors.Join(ctx.Err(), err) // it is begun again
 	}
 	u.mu.Lock()
-	u.offer = candidate{}
-	u.mu.Unlock()
-	if filepath.Dir(c.path) == u.dir {
-		err = errors.Join(err, os.Remove(c.path))
+	if u.offer == c {
+		u.offer = candidate{}
 	}
+	u.mu.Unlock()
+	err = errors.Join(err, u.drop(c))
 	if err != nil {
 		u.log.Warn("update", "not installed", oneLine(err))
 	}
@@ -300,35 +303,4 @@ func (u *updates) install(ctx context.Context, file string) error {
 	defer f.Close()
 	_, err = u.card.Install(ctx, f, u.keys, nil)
 	return err
-}
-
-// take takes in an update that does not come on a drive, such as from the page, and offers it.
-func (u *updates) take(ctx context.Context, r io.Reader) (h update.Header, err error) {
-	if u.noKeys != nil {
-		return h, u.noKeys
-	}
-	path := filepath.Join(u.dir, incoming)
-	f, err := os.OpenFile(path+".part", os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
-	if errors.Is(err, fs.ErrExist) {
-		return h, errors.New("another update is being taken in")
-	}
-	if err != nil {
-		return h, reason(err)
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(f.Name()))
-		}
-	}()
-	h, err = u.card.Look(io.TeeReader(r, f), u.keys)
-	if err == nil {
-		_, err = io.Copy(f, io.LimitReader(r, h.Size+1)) // more than it should have is found when it is installed
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return h, err
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return h, err
-	}
-	return h, u.give(ctx, candidate{path, h})
 }

@@ -78,3 +78,12 @@ func startAnew(try bool) error {
 	}
 	return nil
 }
+
+// roomIn is how many bytes the file system of a folder has left.
+func roomIn(dir string) (int64, error) {
+	var s unix.Statfs_t
+	if err := unix.Statfs(dir, &s); err != nil {
+		return 0, fmt.Errorf("how much room is left: %w", err)
+	}
+	return int64(s.Bavail) * s.Bsize, nil
+}

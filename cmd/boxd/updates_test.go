@@ -56,6 +56,7 @@ func (f *flash) start(t *testing.T, from *chip, counter string) *updates {
 	if err != nil {
 		t.Fatal(err)
 	}
+	u.room = func(string) (int64, error) { return spareRoom + 5000, nil }
 	began := time.Now()
 	u.ages = func() time.Duration { return time.Since(began) }
 	return u
@@ -233,46 +234,4 @@ func TestAnUpdateThatCannotBeTakenIsTold(t *testing.T) {
 			})
 		})
 	}
-}
-
-// An update that comes over the network is taken in whole or not at all, and no file of it is left afterwards.
-func TestAnUpdateFromThePage(t *testing.T) {
-	key, f := maker(t), newFlash(t)
-	good := signed(t, key, "1.2", 5)
-	synctest.Test(t, func(t *testing.T) {
-		u := f.start(t, f.line, "3")
-		if _, err := u.begin(); err != nil {
-			t.Fatal(err)
-		}
-		err := onFlash(t, u, fine, func(until func(string, func(firmware.State) bool) firmware.State) {
-			if _, err := u.take(t.Context(), strings.NewReader("not one")); !errors.Is(err, update.ErrNotUpdate) {
-				t.Error(err)
-			}
-			if _, err := u.take(t.Context(), bytes.NewReader(signed(t, key, "0.1", 1))); !errors.Is(err, update.ErrOld) {
-				t.Error(err)
-			}
-			if left, err := os.ReadDir(f.dir); err != nil || len(left) > 0 {
-				t.Error(left, err)
-			}
-			if h, err := u.take(t.Context(), bytes.NewReader(good)); err != nil || h.Version != "1.2" {
-				t.Error(h, err)
-			}
-			until("a restart", updated)
-		})
-		if _, serr := os.Stat(filepath.Join(f.dir, incoming)); err != nil || !errors.Is(serr, os.ErrNotExist) {
-			t.Error(err, serr)
-		}
-	})
-	f = newFlash(t)
-	synctest.Test(t, func(t *testing.T) {
-		u := f.start(t, f.line, "3")
-		if err := onFlash(t, u, fine, func(until func(string, func(firmware.State) bool) firmware.State) {
-			if _, err := u.take(t.Context(), bytes.NewReader(good[:len(good)-9])); err != nil {
-				t.Error(err) // its end is looked at when it is installed
-			}
-			until("its words", func(s firmware.State) bool { return told(s, firmware.UpdateRefusedFault) })
-		}); err != nil {
-			t.Error(err)
-		}
-	})
 }

@@ -56,7 +56,6 @@ func (a *appliance) update(ctx context.Context, stop func()) error {
 	if u == nil {
 		return nil
 	}
-	u.box = a.box
 	if a.mounts != nil {
 		u.places = func() (all []place) {
 			for _, d := range a.mounts.Drives() {

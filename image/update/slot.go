@@ -45,13 +45,8 @@ func Install(ctx context.Context, r io.Reader, h Header, to Medium, room int64, 
 	if h.Size > room {
 		return ErrTooLarge
 	}
-	if err := pour(ctx, r, h, to, watch); err != nil {
+	if err := Take(ctx, r, h, to, watch); err != nil {
 		return err
-	}
-	if n, err := io.ReadFull(r, make([]byte, 1)); n != 0 {
-		return ErrDamaged
-	} else if !errors.Is(err, io.EOF) {
-		return fmt.Errorf("update: read: %w", err)
 	}
 	if err := to.Sync(); err != nil {
 		return fmt.Errorf("update: flush: %w", err)
@@ -75,8 +70,9 @@ func Install(ctx context.Context, r io.Reader, h Header, to Medium, room int64, 
 	return nil
 }
 
-// pour writes the root, and checks what it was.
-func pour(ctx context.Context, r io.Reader, h Header, to io.WriterAt, watch func(done int64)) error {
+// Take writes the root that follows h in r to a file or a partition, and checks that it is the one that h vouches for and that nothing
+// follows it. watch is Install's.
+func Take(ctx context.Context, r io.Reader, h Header, to io.WriterAt, watch func(done int64)) error {
 	sum := sha256.New()
 	buf := make([]byte, step)
 	for at := int64(0); at < h.Size; {
@@ -98,6 +94,11 @@ func pour(ctx context.Context, r io.Reader, h Header, to io.WriterAt, watch func
 	}
 	if !h.fits(sum) {
 		return ErrDamaged
+	}
+	if n, err := io.ReadFull(r, make([]byte, 1)); n != 0 {
+		return ErrDamaged
+	} else if !errors.Is(err, io.EOF) {
+		return fmt.Errorf("update: read: %w", err)
 	}
 	return nil
 }

@@ -52,4 +52,19 @@ function listen() {
   });
 }
 
+// An update goes as it is, so that the page stays and shows how far it is.
+const update = document.getElementById("update");
+if (update) update.addEventListener("submit", (event) => {
+  event.preventDefault();
+  const taken = document.getElementById("taken");
+  const button = update.querySelector("button");
+  button.disabled = true;
+  taken.textContent = "It is being sent.";
+  fetch("/update", { method: "PUT", body: update.elements.file.files[0] })
+    .then((answer) => answer.json())
+    .then((answer) => { taken.textContent = answer.said; })
+    .catch(() => { taken.textContent = "It did not come through. Try again."; })
+    .finally(() => { button.disabled = false; });
+});
+
 listen();

@@ -23,7 +23,7 @@ const (
 )
 
 // sections are the parts of the page that change, each the template of that name and the element of that id.
-var sections = []string{"headline", "progress", "faults", "receipt", "phones", "drives", "activity"}
+var sections = []string{"headline", "progress", "faults", "receipt", "phones", "drives", "activity", "software"}
 
 func (h *Handler) servePage(w http.ResponseWriter, r *http.Request) {
 	s, now := h.source.State(), h.options.Now()
@@ -50,7 +50,7 @@ func (h *Handler) view(s firmware.State, now time.Time, may bool) view {
 	if !may {
 		return v
 	}
-	v.May = true
+	v.May, v.Software = true, h.software()
 	for i, p := range s.Phones { // look has kept their order
 		v.Phones[i].Action = h.ofPhone(s, p)
 	}

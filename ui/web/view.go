@@ -26,6 +26,7 @@ type view struct {
 	GuardBad bool
 	Stored   string // how much the vault holds
 	Lines    []lineView
+	Software *softwareView // nil for whoever may only look
 }
 
 // headline is the one thing that a person should know now.

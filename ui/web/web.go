@@ -47,6 +47,12 @@ type Options struct {
 	// Allowed reports whether whoever sends a request may change anything; nil: nobody may.
 	Allowed func(*http.Request) bool
 
+	// Updates takes new software in; nil: this box takes none.
+	Updates Updates
+
+	// Texts are for whoever may change something, such as the log.
+	Texts []Text
+
 	// MaxStreams bounds the pages kept up to date at once; 0: 16. Further ones are shown, but stand still.
 	MaxStreams int
 }
@@ -81,7 +87,12 @@ func New(source Source, o Options) *Handler {
 	}
 	h.mux.HandleFunc("GET /{$}", h.servePage)
 	h.mux.HandleFunc("GET /events", h.serveEvents)
-	h.mux.Handle("POST /do", http.NewCrossOriginProtection().Handler(http.HandlerFunc(h.serveDo)))
+	own := http.NewCrossOriginProtection()
+	h.mux.Handle("POST /do", own.Handler(http.HandlerFunc(h.serveDo)))
+	h.mux.Handle("POST /update", own.Handler(http.HandlerFunc(h.serveUpload)))
+	h.mux.Handle("PUT /update", own.Handler(http.HandlerFunc(h.serveUpload)))
+	h.mux.HandleFunc("GET /update", h.serveUpdates)
+	h.mux.HandleFunc("GET /text/{name}", h.serveText)
 	for name, kind := range map[string]string{
 		"app.js": "text/javascript; charset=utf-8", "style.css": "text/css; charset=utf-8", "icon.svg": "image/svg+xml",
 	} {

@@ -1,0 +1,37 @@
+package web
+
+// softwareView is what runs on the box, and what can be had from it, for whoever may change something.
+type softwareView struct {
+	Lines    []string
+	Arriving *progressView
+	Form     string // token of the form that takes an update; "": none is taken
+	Texts    []Text
+}
+
+func (h *Handler) software() *softwareView {
+	v := &softwareView{Texts: h.options.Texts}
+	if h.options.Updates == nil {
+		return v
+	}
+	s := h.options.Updates.Status()
+	line := "It runs version " + plain(s.Version)
+	if s.Slot != "" {
+		line += " from the card's slot " + plain(s.Slot)
+	}
+	v.Lines = []string{line + "."}
+	if s.Trial {
+		v.Lines = append(v.Lines, "That is an update that is being tried: it is kept if it proves healthy.")
+	}
+	if s.Waiting != "" {
+		v.Lines = append(v.Lines, "Version "+plain(s.Waiting)+" is installed when nothing else is to be done.")
+	}
+	if a := s.Arriving; a != nil {
+		v.Arriving = &progressView{Label: "Version " + plain(a.Version) + " is coming in", Known: a.Size > 0, Percent: percent(a.Done, a.Size)}
+	}
+	if s.Refuses != "" {
+		v.Lines = append(v.Lines, capital(plain(s.Refuses))+".")
+	} else {
+		v.Form = h.updateToken()
+	}
+	return v
+}
