@@ -65,6 +65,7 @@ type memory struct {
 type sighting struct {
 	drive string
 	at    time.Time
+	asked time.Time // since when the lights ask about it; zero: not yet
 }
 
 // pair is a restore: from the snapshots of one phone onto another.

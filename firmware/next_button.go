@@ -52,7 +52,7 @@ func (s *State) tapped(now time.Time) {
 		s.enrol(p)
 		return
 	}
-	if d, _ := s.askDrive(now); d != "" {
+	if d := s.askDrive(now); d != "" {
 		s.memory.adopt = d
 		return
 	}
@@ -76,7 +76,7 @@ func (s *State) doubleTapped(now time.Time) {
 		return
 	}
 	if r == nil || r.Ended {
-		if d, _ := s.askDrive(now); d != "" && s.askPhone(now) == nil && !s.Health.NoVault {
+		if d := s.askDrive(now); d != "" && s.askPhone(now) == nil && !s.Health.NoVault {
 			s.memory.stick = d
 			return
 		}

@@ -89,32 +89,47 @@ func (s *State) drivesChanged(now time.Time, old, drives []Drive) bool {
 	return changed
 }
 
-// noteUnknownDrives remembers since when each unknown drive is there, so that a tap may adopt it within AskFor.
+// noteUnknownDrives remembers since when each unknown drive is there, and asked about.
 func (s *State) noteUnknownDrives(now time.Time) {
 	var seen []sighting
 	for _, d := range s.Health.Drives {
 		if d.State != DriveUnknown {
 			continue
 		}
-		at := now
+		one := sighting{drive: d.ID, at: now}
 		for _, o := range s.memory.drives {
 			if o.drive == d.ID {
-				at = o.at
+				one = o
 			}
 		}
-		seen = append(seen, sighting{d.ID, at})
+		seen = append(seen, one)
 	}
 	s.memory.drives = seen
 }
 
-// askDrive is the unknown drive that a tap would adopt now, "" if there is none, and until when.
-func (s *State) askDrive(now time.Time) (string, time.Time) {
-	for _, o := range s.memory.drives {
-		if now.Before(o.at.Add(AskFor)) && s.memory.adopt != o.drive && s.memory.stick != o.drive && s.Job.Drive != o.drive {
-			return o.drive, o.at.Add(AskFor)
+// askDrive is the unknown drive that a tap would adopt now, "" if there is none: one that the lights ask about, or that was plugged
+// in a moment ago, while they show something else.
+func (s *State) askDrive(now time.Time) string {
+	if o := s.sighted(func(o sighting) bool { return now.Before(o.at.Add(AskFor)) || now.Before(o.asked.Add(AskFor)) }); o != nil {
+		return o.drive
+	}
+	return ""
+}
+
+// driveQuestion is the unknown drive that the lights ask about as soon as they show nothing else; nil if there is none. As with a
+// phone, that may be hours after it was plugged in.
+func (s *State) driveQuestion(now time.Time) *sighting {
+	return s.sighted(func(o sighting) bool { return o.asked.IsZero() || now.Before(o.asked.Add(AskFor)) })
+}
+
+// sighted is the first unknown drive of that kind that nothing is to be done with yet.
+func (s *State) sighted(is func(sighting) bool) *sighting {
+	for i, o := range s.memory.drives {
+		if is(o) && s.memory.adopt != o.drive && s.memory.stick != o.drive && s.Job.Drive != o.drive {
+			return &s.memory.drives[i]
 		}
 	}
-	return "", time.Time{}
+	return nil
 }
 
 // vaultFailed takes in that the vault did not answer.

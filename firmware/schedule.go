@@ -267,9 +267,12 @@ func (s *State) derive(now time.Time) (Phase, usbhost.ID, time.Time) {
 	if s.pickUpdate(now).Kind != NoJob {
 		return Updating, "", never // about to begin, or to be started
 	}
-	if d, until := s.askDrive(now); d != "" {
-		s.Adopt = d
-		return AskingDrive, "", until
+	if d := s.driveQuestion(now); d != nil {
+		if d.asked.IsZero() {
+			d.asked = now
+		}
+		s.Adopt = d.drive
+		return AskingDrive, "", d.asked.Add(AskFor)
 	}
 	phase, current := s.deriveRest()
 	return phase, current, never

@@ -29,6 +29,27 @@ func TestASecondPhoneIsAskedAboutWhenTheFirstIsDone(t *testing.T) {
 	}
 }
 
+// The same with a drive: its two minutes are those in which the lights ask about it, not those in which a phone is copied or asked
+// about.
+func TestADriveIsAskedAboutWhenThePhonesAreDone(t *testing.T) {
+	spare := well()
+	spare.Drives = append(spare.Drives, Drive{ID: "d9", Label: "Stick", State: DriveUnknown})
+	st := tell(t, anna, ben).plug(1, usbhost.Info{ID: anna}).plug(2, usbhost.Info{ID: ben}).runs(JobBackup)
+	st.backedUp(spare).runs(JobBackup).is(Copying).wait(3 * time.Hour).is(Copying)
+	if st.tap(); st.s.memory.adopt != "" {
+		t.Error("a tap takes in a drive that nobody was asked about, hours after it came")
+	}
+	st.plug(3, usbhost.Info{ID: fresh}).backedUp(spare).is(Asking)
+	st.wait(AskFor - time.Second).is(Asking).wait(time.Second).is(AskingDrive)
+	if want := st.now.Add(AskFor); st.s.Adopt != "d9" || !st.s.Until.Equal(want) {
+		t.Errorf("asks about %q until %v, want %v", st.s.Adopt, st.s.Until, want)
+	}
+	st.wait(AskFor - time.Second).is(AskingDrive).wait(time.Second).is(Done)
+	if st.tap(); st.s.memory.adopt != "" {
+		t.Error("a tap takes in a drive after its time")
+	}
+}
+
 // Two phones were plugged in, and a tap means the first. The moment until that is remembered is none to ask about the second.
 func TestASecondPhoneIsAskedAboutAfterTheFirstIsEnrolledAndBackedUp(t *testing.T) {
 	st := tell(t).plug(1, usbhost.Info{ID: anna}).plug(2, usbhost.Info{ID: ben}).tap().runs(JobEnrol)
