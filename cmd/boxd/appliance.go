@@ -46,6 +46,9 @@ type appliance struct {
 	try     bool             // the machine is to be started from the other slot, at once
 	address string           // of the page
 	texts   []web.Text       // that can be had from it
+
+	claim *web.Claim               // nil: nobody can be let in from elsewhere
+	local func(*http.Request) bool // see web.Options.Allowed
 }
 
 // onTerminal makes the part of an appliance that people see where it is a terminal: out.
@@ -53,7 +56,7 @@ func onTerminal(out io.Writer) appliance {
 	columns, live := terminal(out)
 	look := vboard.LookOf(live, columns, os.Getenv("TERM"), os.Getenv("COLORTERM"))
 	board := vboard.New(out, look)
-	return appliance{board: board.HAL(), term: board, screen: &screen{face: board}, depth: look.Depth}
+	return appliance{board: board.HAL(), term: board, screen: &screen{face: board}, depth: look.Depth, local: web.FromThisComputer}
 }
 
 // run starts the box, its lights, its button and its lines in g.
@@ -96,8 +99,7 @@ func (a *appliance) page(addr string) (func(context.Context) error, error) {
 	if err != nil {
 		return nil, hintError{fmt.Errorf("status page: %w", err), "web", "choose another --web ADDRESS:PORT"}
 	}
-	// Who is elsewhere may only look: a box that was not claimed has nobody to tell from a stranger.
-	o := web.Options{Do: a.box.Do, Allowed: web.FromThisComputer, Texts: a.texts, Lamps: func(s firmware.State, now time.Time) web.Lamps {
+	o := web.Options{Do: a.box.Do, Claim: a.claim, Allowed: a.local, Texts: a.texts, Lamps: func(s firmware.State, now time.Time) web.Lamps {
 		var lamps web.Lamps
 		for i, level := range led.Frame(s, now, false) {
 			lamps[i] = uint8(level)

@@ -238,6 +238,7 @@ func runOn(ctx context.Context, c *call, o runOptions, a *appliance, dirs []stri
 	}
 	defer func() { err = errors.Join(err, a.updates.Close()) }()
 	a.openBoot(o.boot, c.state)
+	a.openClaim(c.state)
 	b, settings, err := o.newBays(c.state)
 	if err != nil {
 		return err
@@ -338,6 +339,7 @@ func (a *appliance) serve(ctx context.Context, c *call, o runOptions, ports sock
 		g.Go(func() error { return ended(a.box.Do(ctx, firmware.Tell{Text: words})) })
 	}
 	a.tellOnCard(g, o.web)
+	a.tellCode(ctx, g, o.console != "")
 	a.watch(ctx, g)
 	a.run(ctx, g)
 	return ended(g.Wait())

@@ -71,7 +71,7 @@ func (a *appliance) converse(ctx context.Context, port, state, log string) error
 	if err != nil {
 		return err
 	}
-	c := console.New(a.box, console.Options{Echo: true, Prompt: "box> ", Locked: true, Commands: a.consoleCommands(state, log)})
+	c := console.New(a.box, console.Options{Echo: true, Prompt: "box> ", Locked: true, Unlock: a.unlock(), Commands: a.consoleCommands(state, log)})
 	err = c.Run(ctx, s)
 	if cerr := s.Close(); err == nil && ctx.Err() == nil { // ctx's end has closed it already
 		err = cerr

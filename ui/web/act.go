@@ -1,14 +1,12 @@
 package web
 
 import (
-	"bytes"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"net"
 	"net/http"
-	"strings"
 
 	"phonebackupbox/firmware"
 )
@@ -16,9 +14,9 @@ import (
 // An action is something that the page offers to do. Its token stands for it and for the phone or drive that it is about, since the
 // page tells no serial numbers. Nobody who has not seen the page can know it: that keeps other sites' forms out, too.
 type action struct {
-	Token string
-	Label string
-	Sure  string // asked before it is done; "" where it can be taken back at once
+	Token string `json:"do"`
+	Label string `json:"label"`
+	Sure  string `json:"sure,omitempty"` // asked before it is done; "" where it can be taken back at once
 	do    firmware.Command
 }
 
@@ -73,11 +71,6 @@ func (h *Handler) find(s firmware.State, token string) (found *action) {
 	return found
 }
 
-// allowed reports whether whoever sends a request may change anything. It is the one place that decides so.
-func (h *Handler) allowed(r *http.Request) bool {
-	return h.options.Do != nil && h.options.Allowed != nil && h.options.Allowed(r)
-}
-
 // FromThisComputer reports whether a request comes from the computer that the box runs on. What another program passes on is not.
 func FromThisComputer(r *http.Request) bool {
 	for _, passed := range []string{"Forwarded", "X-Forwarded-For", "X-Real-Ip", "Via"} {
@@ -90,43 +83,29 @@ func FromThisComputer(r *http.Request) bool {
 	return err == nil && ip != nil && ip.IsLoopback()
 }
 
-// maxForm bounds a form, in bytes.
-const maxForm = 4096
-
 // serveDo does what a form asks for, after asking back where that is due.
 func (h *Handler) serveDo(w http.ResponseWriter, r *http.Request) {
 	if !h.allowed(r) {
-		http.Error(w, "This can be done only at the computer that the box runs on.", http.StatusForbidden)
+		h.refuse(w, r, http.StatusForbidden, "This can be done only by a device that was let in.")
 		return
 	}
-	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
-	if err := r.ParseForm(); err != nil {
-		http.Error(w, "That form is not the page's.", http.StatusBadRequest)
+	fields, err := h.fields(w, r, nil) // an action's token is all the token it needs
+	if err != nil {
+		h.refuse(w, r, http.StatusBadRequest, "%s.", capital(err.Error()))
 		return
 	}
-	a := h.find(h.source.State(), strings.TrimSpace(r.PostForm.Get("do")))
-	switch {
+	a := h.find(h.source.State(), text(fields, "do"))
+	switch sure := fields["sure"]; {
 	case a == nil:
-		http.Error(w, "That cannot be done now. Go back, and look at what the page says.", http.StatusConflict)
+		h.refuse(w, r, http.StatusConflict, "That cannot be done now. Go back, and look at what the page says.")
 		return
-	case a.Sure != "" && r.PostForm.Get("sure") == "":
-		h.ask(w, *a)
+	case a.Sure != "" && sure != true && sure != "yes":
+		h.reply(w, r, http.StatusOK, "ask", *a)
 		return
 	}
 	if err := h.options.Do(r.Context(), a.do); err != nil {
-		http.Error(w, "That cannot be done now: "+err.Error()+".", http.StatusConflict)
+		h.refuse(w, r, http.StatusConflict, "That cannot be done now: %s.", err)
 		return
 	}
-	http.Redirect(w, r, "/", http.StatusSeeOther)
-}
-
-// ask shows the page that asks back.
-func (h *Handler) ask(w http.ResponseWriter, a action) {
-	var b bytes.Buffer
-	if err := h.pages.ExecuteTemplate(&b, "ask", a); err != nil {
-		http.Error(w, "The page could not be made.", http.StatusInternalServerError)
-		return
-	}
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	_, _ = w.Write(b.Bytes()) // a reader that went away is no concern of ours
+	h.done(w, r, "/", map[string]bool{"done": true})
 }

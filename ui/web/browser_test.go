@@ -29,6 +29,7 @@ type browser struct {
 	session string
 	n       int
 	log     []string // what the browser complained about
+	ctx     context.Context
 }
 
 // startBrowser starts one, or skips the test where none is installed.
@@ -65,7 +66,7 @@ func startBrowser(ctx context.Context, t *testing.T) *browser {
 			t.Fatal(err)
 		}
 	}
-	b := &browser{to: to, from: bufio.NewReader(from)}
+	b := &browser{ctx: ctx, to: to, from: bufio.NewReader(from)}
 	t.Cleanup(func() {
 		b.session = ""
 		if err := b.do("Browser.close", nil, nil); err != nil {

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,32 +27,39 @@ const (
 // sections are the parts of the page that change, each the template of that name and the element of that id.
 var sections = []string{"headline", "progress", "faults", "receipt", "phones", "drives", "activity", "software"}
 
+// named are those that strangers do not get.
+var named = []string{"receipt", "phones", "drives", "activity", "software"}
+
+// errTurnedAway: whoever looks was let in, and is not any more.
+var errTurnedAway = errors.New("web: turned away")
+
 func (h *Handler) servePage(w http.ResponseWriter, r *http.Request) {
 	s, now := h.source.State(), h.options.Now()
-	var b bytes.Buffer
-	if err := h.pages.ExecuteTemplate(&b, "page", h.view(s, now, h.allowed(r))); err != nil {
-		http.Error(w, "The page could not be made.", http.StatusInternalServerError)
-		return
-	}
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	if r.Method == http.MethodHead {
-		return
-	}
-	_, _ = w.Write(b.Bytes()) // a reader that went away is no concern of ours
+	v := h.view(s, now, h.sees(r), h.allowed(r))
+	v.Join = !v.May && h.mayJoin()
+	h.reply(w, r, http.StatusOK, "page", v)
 }
 
-// view is the page of a State; may says that whoever looks may change something.
-func (h *Handler) view(s firmware.State, now time.Time, may bool) view {
+// view is the page of a State; sees says that whoever looks may see names, may that he may change something.
+func (h *Handler) view(s firmware.State, now time.Time, sees, may bool) view {
+	if !sees {
+		s = discreet(s)
+	}
 	var lamps *Lamps
 	if h.options.Lamps != nil {
 		l := h.options.Lamps(s, now)
 		lamps = &l
 	}
 	v := look(s, now, lamps)
-	if !may {
+	if v.Sees = sees; !sees {
+		v.Phones, v.Drives, v.Stored = nil, nil, ""
+		v.Title = capital(v.Title)
 		return v
 	}
-	v.May, v.Software = true, h.software()
+	if v.May = may; !may {
+		return v
+	}
+	v.Software = h.software()
 	for i, p := range s.Phones { // look has kept their order
 		v.Phones[i].Action = h.ofPhone(s, p)
 	}
@@ -62,9 +71,13 @@ func (h *Handler) view(s firmware.State, now time.Time, may bool) view {
 
 // serveEvents keeps one page up to date until it goes away, the box stops or the Handler is closed.
 func (h *Handler) serveEvents(w http.ResponseWriter, r *http.Request) {
+	sees, slots := h.sees(r), h.slots[0]
+	if sees {
+		slots = h.slots[1]
+	}
 	select {
-	case h.slots <- struct{}{}:
-		defer func() { <-h.slots }()
+	case slots <- struct{}{}:
+		defer func() { <-slots }()
 	default:
 		w.Header().Set("Retry-After", "30")
 		http.Error(w, "Too many pages are open.", http.StatusServiceUnavailable)
@@ -75,7 +88,7 @@ func (h *Handler) serveEvents(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodHead {
 		return
 	}
-	st := stream{h: h, may: h.allowed(r), w: w, control: http.NewResponseController(w), sent: map[string]string{}}
+	st := stream{h: h, r: r, sees: sees, w: w, control: http.NewResponseController(w), sent: map[string]string{}}
 	states, unsubscribe := h.source.Subscribe()
 	defer unsubscribe()
 	st.run(r.Context(), states)
@@ -84,7 +97,8 @@ func (h *Handler) serveEvents(w http.ResponseWriter, r *http.Request) {
 // stream is one page being kept up to date. One goroutine uses it.
 type stream struct {
 	h       *Handler
-	may     bool // see view
+	r       *http.Request
+	sees    bool // see view
 	w       http.ResponseWriter
 	control *http.ResponseController
 	sent    map[string]string // what the page shows, by section
@@ -137,8 +151,15 @@ func (st *stream) run(ctx context.Context, states <-chan firmware.State) {
 
 // update sends the sections that changed.
 func (st *stream) update(s firmware.State) error {
-	v := st.h.view(s, st.h.options.Now(), st.may)
+	sees := st.h.sees(st.r)
+	if sees != st.sees {
+		return errTurnedAway
+	}
+	v := st.h.view(s, st.h.options.Now(), sees, st.h.allowed(st.r))
 	for _, name := range sections {
+		if !sees && slices.Contains(named, name) {
+			continue
+		}
 		var b bytes.Buffer
 		if err := st.h.pages.ExecuteTemplate(&b, name, v); err != nil {
 			return err

@@ -17,7 +17,7 @@ type Text struct {
 // serveText serves the text that the request's path names.
 func (h *Handler) serveText(w http.ResponseWriter, r *http.Request) {
 	if !h.allowed(r) {
-		http.Error(w, "This can be read only at the computer that the box runs on.", http.StatusForbidden)
+		http.Error(w, "This can be read only by a device that was let in.", http.StatusForbidden)
 		return
 	}
 	name, isText := strings.CutSuffix(r.PathValue("name"), ".txt")

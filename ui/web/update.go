@@ -105,7 +105,7 @@ func (u *upload) watch() (stop func()) {
 // serveUpload takes an update in: from the page's form, or by PUT as it is.
 func (h *Handler) serveUpload(w http.ResponseWriter, r *http.Request) {
 	if !h.allowed(r) {
-		tell(w, r, http.StatusForbidden, "This can be done only at the computer that the box runs on.")
+		tell(w, r, http.StatusForbidden, "This can be done only by a device that was let in.")
 		return
 	}
 	if h.options.Updates == nil {

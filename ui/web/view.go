@@ -18,7 +18,9 @@ type view struct {
 	Lamps    []lamp
 	Progress *progressView
 	Faults   []faultView
-	May      bool // whoever looks may change something
+	Sees     bool `json:"-"` // whoever looks may see names
+	May      bool // and change something
+	Join     bool `json:"-"` // or may ask to be let in
 	Receipt  *receiptView
 	Phones   []phoneView
 	Drives   []driveView

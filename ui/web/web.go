@@ -1,7 +1,7 @@
 // Package web shows the box's State as one page: what it does now, its lights, the phones, the drives and what happened.
 // The page is made here, by html/template, and is whole without JavaScript; a small script keeps it up to date from a
 // stream of server-sent events (HTML Standard, 9.2). It tells neither serial numbers nor the names of
-// files, and where Options do not say otherwise it only shows: nothing can be changed through it, so it needs no login.
+// files, and where Options do not say otherwise it only shows. Who may do more a Claim decides (docs/adr/047-claim.md).
 package web
 
 import (
@@ -44,7 +44,11 @@ type Options struct {
 	// Do has the box do what the page offers; nil: the page only shows.
 	Do func(context.Context, firmware.Command) error
 
-	// Allowed reports whether whoever sends a request may change anything; nil: nobody may.
+	// Claim knows the devices that were let in, and lets in more; strangers then see no names. nil: everybody sees all, for a page
+	// that nobody elsewhere can reach.
+	Claim *Claim
+
+	// Allowed reports whether whoever sends a request may change things without having been let in; nil: nobody may.
 	Allowed func(*http.Request) bool
 
 	// Updates takes new software in; nil: this box takes none.
@@ -53,11 +57,12 @@ type Options struct {
 	// Texts are for whoever may change something, such as the log.
 	Texts []Text
 
-	// MaxStreams bounds the pages kept up to date at once; 0: 16. Further ones are shown, but stand still.
+	// MaxStreams bounds the pages of devices that were let in, and those of others, that are kept up to date at once; 0: 16. Further
+	// ones are shown, but stand still.
 	MaxStreams int
 }
 
-//go:embed page.html app.js style.css icon.svg
+//go:embed page.html forms.html app.js style.css icon.svg
 var files embed.FS
 
 // Handler serves the page. Make it with New.
@@ -65,9 +70,12 @@ type Handler struct {
 	source  Source
 	options Options
 	mux     *http.ServeMux
+	guarded http.Handler // mux, behind what refuses other sites' requests
 	pages   *template.Template
-	key     []byte        // of its actions' tokens
-	slots   chan struct{} // one for each stream
+	key     []byte           // of its actions' tokens
+	slots   [2]chan struct{} // one for each stream: of strangers, and of those that were let in
+	guesses guesses
+	errands errands
 	closed  chan struct{} // closed by Close
 	once    sync.Once
 }
@@ -82,22 +90,28 @@ func New(source Source, o Options) *Handler {
 	}
 	h := &Handler{
 		source: source, options: o, mux: http.NewServeMux(), key: newKey(),
-		pages: template.Must(template.ParseFS(files, "page.html")), // embedded, so a test has parsed it
-		slots: make(chan struct{}, o.MaxStreams), closed: make(chan struct{}),
+		pages: template.Must(template.ParseFS(files, "page.html", "forms.html")), // embedded, so a test has parsed it
+		slots: [2]chan struct{}{make(chan struct{}, o.MaxStreams), make(chan struct{}, o.MaxStreams)}, closed: make(chan struct{}),
 	}
 	h.mux.HandleFunc("GET /{$}", h.servePage)
 	h.mux.HandleFunc("GET /events", h.serveEvents)
-	own := http.NewCrossOriginProtection()
-	h.mux.Handle("POST /do", own.Handler(http.HandlerFunc(h.serveDo)))
-	h.mux.Handle("POST /update", own.Handler(http.HandlerFunc(h.serveUpload)))
-	h.mux.Handle("PUT /update", own.Handler(http.HandlerFunc(h.serveUpload)))
+	h.mux.HandleFunc("POST /update", h.serveUpload)
+	h.mux.HandleFunc("PUT /update", h.serveUpload)
 	h.mux.HandleFunc("GET /update", h.serveUpdates)
 	h.mux.HandleFunc("GET /text/{name}", h.serveText)
+	h.mux.HandleFunc("POST /do", h.serveDo)
+	h.mux.HandleFunc("GET /join", h.serveJoin)
+	h.mux.HandleFunc("POST /join", h.serveKnock)
+	h.mux.HandleFunc("GET /join/wait", h.serveWait)
+	h.mux.HandleFunc("GET /devices", h.inside(h.serveDevices))
+	h.mux.HandleFunc("POST /devices/remove", h.inside(h.serveTurnAway))
+	h.mux.HandleFunc("POST /devices/code", h.inside(h.serveNewCode))
 	for name, kind := range map[string]string{
 		"app.js": "text/javascript; charset=utf-8", "style.css": "text/css; charset=utf-8", "icon.svg": "image/svg+xml",
 	} {
 		h.mux.HandleFunc("GET /"+name, asset(name, kind))
 	}
+	h.guarded = http.NewCrossOriginProtection().Handler(h.mux)
 	return h
 }
 
@@ -126,7 +140,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "This box is not known by that name. Use its address.", http.StatusMisdirectedRequest)
 		return
 	}
-	h.mux.ServeHTTP(w, r)
+	h.guarded.ServeHTTP(w, r)
 }
 
 // mayBeCalled guards against DNS rebinding: a stranger's page can give its own name our address, but not us its name.
