@@ -81,6 +81,7 @@ type box struct {
 	card       string     // the image of its SD card
 	cardFuse   vm.Fuse    // of the card
 	trial      bool       // the next start, and no other, is with the trial's line of arguments
+	args       string     // more for the kernel's line of arguments
 	m          *vm.Machine
 	eye        *eye      // on its lights
 	reel       *reel     // what they have shown
@@ -175,10 +176,9 @@ func (x *box) boot(extra ...string) {
 	if x.trial {
 		name, x.trial = "trial.txt", false
 	}
-	args := x.cmdline(name)
 	card := vm.NewDisk(x.card, "virtio-blk-pci,drive=DRIVE", 1)
 	card.Fuse = &x.cardFuse
-	x.m, err = vm.Boot(x.owner.Context(), vm.Config{Kernel: b.kernel, Memory: 512, Args: args, Disks: []*vm.Disk{card},
+	x.m, err = vm.Boot(x.owner.Context(), vm.Config{Kernel: b.kernel, Memory: 512, Args: x.cmdline(name) + x.args, Disks: []*vm.Disk{card},
 		Extra: append([]string{"-device", "i6300esb", "-action", "watchdog=reset", "-netdev", "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:0-:80",
 			"-device", "virtio-net-pci,netdev=net"}, extra...)})
 	if err != nil {

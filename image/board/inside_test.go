@@ -1,7 +1,6 @@
 package board
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -9,8 +8,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"phonebackupbox/image/vm"
 )
 
 // repack changes the first root of the box's card as change says, and returns the file that has it; the card stays as it is.
@@ -23,8 +20,8 @@ func (x *box) repack(change func(root string)) string {
 	return packed
 }
 
-// withProbe puts the probe into boxd's place, in the first root of the box's card, and returns its path here.
-func (x *box) withProbe() string {
+// withProbe puts the probe into boxd's place, in the first root of the box's card.
+func (x *box) withProbe() {
 	x.Helper()
 	probe := filepath.Join(x.dir, "probe")
 	x.host("env", "GOOS=linux", "GOARCH=arm64", "CGO_ENABLED=0", "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", probe, "./probe")
@@ -36,7 +33,6 @@ func (x *box) withProbe() string {
 		x.host("cp", probe, filepath.Join(user, "boxd"))
 	})
 	x.host("dd", "if="+packed, "of="+x.card, "bs=1M", "conv=notrunc", "status=none", fmt.Sprintf("seek=%d", rootAt/mib))
-	return probe
 }
 
 // ask has the probe look, and returns what it says, each without the word before it.
@@ -78,12 +74,12 @@ func (x *box) rss() (now, most float64) {
 func TestInside(t *testing.T) {
 	x := newBox(t)
 	f := newFamily(x, 2)
-	probe := x.withProbe()
+	x.withProbe()
 	for _, s := range []struct {
 		name, shows string
 		do          func()
 	}{
-		{"a start", "the box gets ready; how soon, beside an empty init on the same kernel, is among the figures", func() { starts(f, probe) }},
+		{"a start", "the box gets ready; how soon, beside an empty init on the same kernel, is among the figures", func() { starts(f) }},
 		{"nothing is open but the page", "one port, no shell, a root that cannot be written; a keyboard and a network adapter that are plugged in get nothing", func() { closed(f) }},
 		{"memory", "at rest and during a backup, with 512 MiB in the board", func() { memory(f) }},
 		{"boxd hangs", "the watchdog resets the board, and the next start needs nobody", func() { hang(f) }},
@@ -94,41 +90,30 @@ func TestInside(t *testing.T) {
 	}
 }
 
-// starts measures an empty init and the box by turns, from when the board has power, and takes the fastest of each.
-func starts(f *family, probe string) {
+// starts measures an empty init and the box by turns, from when the board has power, and takes the fastest of each. All that is
+// plugged in is the same; the empty init is the probe, in boxd's place on the same card.
+func starts(f *family) {
 	const rounds = 2
-	initramfs := filepath.Join(f.dir, "initramfs")
-	w, err := os.Create(initramfs)
-	if err == nil {
-		err = errors.Join(vm.WriteInitramfs(w, map[string]string{"init": probe}), w.Close())
-	}
-	b, berr := built()
-	if err = errors.Join(err, berr); err != nil {
-		f.Fatal(err)
-	}
+	// What nobody should plug in is there from the start.
+	devices := []string{"-device", "usb-kbd,bus=usb.0", "-netdev", "user,id=stranger,restrict=on", "-device", "usb-net,bus=usb.0,netdev=stranger,mac=52:54:00:99:99:99"}
 	empty, ready := time.Hour, time.Hour
 	for i := range rounds {
 		from := time.Now()
-		m, err := vm.Boot(f.Context(), vm.Config{Kernel: b.kernel, Initramfs: initramfs, Memory: 512})
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.m = m
+		f.args = " init=/user/boxd"
+		f.boot(devices...)
+		f.plug(f.drives...)
 		f.hear("probe: up")
 		empty = min(empty, time.Since(from))
-		if err := m.CutPower(); err != nil {
-			f.Fatal(err)
-		}
-		from = time.Now()
-		// What nobody should plug in is there from the start.
-		f.start("-device", "usb-kbd,bus=usb.0", "-netdev", "user,id=stranger,restrict=on", "-device", "usb-net,bus=usb.0,netdev=stranger,mac=52:54:00:99:99:99")
+		f.cut()
+		from, f.args = time.Now(), ""
+		f.start(devices...)
 		ready = min(ready, f.readyAt.Sub(from))
 		if i < rounds-1 {
 			f.cut()
 		}
 	}
 	ratio := ready.Seconds() / empty.Seconds()
-	figure(f.T, "from power to ready, beside an empty init on the same kernel", fmt.Sprintf("%.1f s, %.1f s: %.2f times", ready.Seconds(), empty.Seconds(), ratio), "1.5 times")
+	figure(f.T, "from power to ready, beside an empty init on the same kernel, card and board", fmt.Sprintf("%.1f s, %.1f s: %.2f times", ready.Seconds(), empty.Seconds(), ratio), "1.5 times")
 }
 
 func closed(f *family) {
