@@ -18,7 +18,6 @@ import (
 	"phonebackupbox/firmware"
 	"phonebackupbox/hal"
 	"phonebackupbox/hal/vboard"
-	"phonebackupbox/storage/attach"
 	"phonebackupbox/ui/led"
 	"phonebackupbox/ui/web"
 )
@@ -34,7 +33,7 @@ type appliance struct {
 	probe    bool           // see mtp.Options
 	boot     *bootPart      // nil without a card
 	ownerErr error          // what is wrong with the owner's file
-	mounts   *attach.Mounts // nil where somebody else mounts drives
+	mounts   *mountedDrives // nil where somebody else mounts drives
 	log      *slog.Logger   // of the ports' drivers; nil: no log
 	pulse    *pulse         // nil without a watchdog
 	off      bool           // shut down by the button; for who waited for serve

@@ -54,6 +54,7 @@ type bays struct {
 	open     []string            // those that rack was opened over
 	rack     *rack               // nil while no drive of the vault is here
 	drawn    bool                // ejected: nothing is opened any more
+	asked    bool                // see early
 	passes   map[string]keptPass // by drive; nil until they were read
 	drilled  keptDrill           // how far the drill is; zero until it was read
 	sum      array.RepairReport  // of all heals
@@ -209,6 +210,7 @@ func (b *bays) unlock(ctx context.Context, r *rack, keys []string) (err error) {
 func (b *bays) use(ctx context.Context) (*rack, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.asked = true
 	return b.refresh(ctx)
 }
 
@@ -311,6 +313,7 @@ func (b *bays) History(ctx context.Context) ([]firmware.Backup, error) {
 func (b *bays) Health(ctx context.Context) (firmware.Health, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.asked = true
 	r, err := b.refresh(ctx)
 	if errors.Is(err, firmware.ErrNoVault) {
 		return b.blankHealth(), nil

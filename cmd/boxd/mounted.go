@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"path/filepath"
 	"slices"
 
@@ -100,9 +101,56 @@ func (b *bays) give(ctx context.Context, dir string) (string, error) {
 	return dir, nil
 }
 
+// mountedDrives are drives that the box mounts itself, from its first moments on: they are looked at while the rest gets ready.
+type mountedDrives struct {
+	*attach.Mounts
+	stop context.CancelFunc
+	over chan struct{} // closed when nothing is watched any more
+	err  error         // why; for who waited for over
+}
+
+// mountDrives mounts what is plugged in, in folders of dir, until Close.
+func mountDrives(ctx context.Context, dir string, log *slog.Logger) (*mountedDrives, error) {
+	m, err := attach.Open(attach.Options{Dir: dir, Ours: ofBox, Log: log})
+	if err != nil {
+		return nil, err
+	}
+	d := &mountedDrives{Mounts: m, over: make(chan struct{})}
+	ctx, d.stop = context.WithCancel(ctx)
+	go func() {
+		defer close(d.over)
+		d.err = ended(m.Watch(ctx))
+	}()
+	return d, nil
+}
+
+// Close unmounts them.
+func (d *mountedDrives) Close() error {
+	d.stop()
+	<-d.over
+	return d.Mounts.Close()
+}
+
+// early opens the vault while the box gets ready to ask for it. Once it has asked, nobody else may: what is being read would be
+// closed where a drive has come or gone. What goes wrong is found again by the box.
+func (b *bays) early(ctx context.Context) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.asked {
+		_, _ = b.refresh(ctx)
+	}
+}
+
 // follow has the box look at its drives whenever one comes or goes.
-func (a *appliance) follow(ctx context.Context, g *errgroup.Group, m *attach.Mounts) {
-	g.Go(func() error { return ended(m.Watch(ctx)) })
+func (a *appliance) follow(ctx context.Context, g *errgroup.Group, m *mountedDrives) {
+	g.Go(func() error {
+		select {
+		case <-m.over:
+			return m.err
+		case <-ctx.Done():
+			return nil
+		}
+	})
 	g.Go(func() error {
 		for {
 			select {
@@ -110,6 +158,7 @@ func (a *appliance) follow(ctx context.Context, g *errgroup.Group, m *attach.Mou
 				return nil
 			case <-m.Changed():
 			}
+			a.bays.early(ctx)
 			if err := a.box.Do(ctx, firmware.CheckDrives{}); ctx.Err() != nil {
 				return nil
 			} else if err != nil {

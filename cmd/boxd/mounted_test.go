@@ -67,6 +67,12 @@ func TestBaysOnDrivesThatTheBoxMounts(t *testing.T) {
 	}
 	table.drives = append(table.drives, attach.Drive{N: 9, Device: "/dev/sdx1", Name: "Windows", Problem: errors.New("is formatted NTFS")})
 	b := &bays{password: key, mounts: table}
+	if err := b.begin(t.Context()); err != nil || len(table.wrote) > 0 {
+		t.Errorf("before there is a light that could tell, drives were checked: %q, %v", table.wrote, err)
+	}
+	if b.early(t.Context()); b.rack == nil {
+		t.Error("the vault is not opened before the box asks for it")
+	}
 	if got, want := states(t, b), "Windows:foreign drive0:ok drive1:ok drive2:away drive2:read-only spare:unknown"; got != want {
 		t.Errorf("at first %s", got)
 	}
@@ -85,6 +91,9 @@ func TestBaysOnDrivesThatTheBoxMounts(t *testing.T) {
 	}
 	before := b.rack
 	table.drives[0].N = 20
+	if b.early(t.Context()); b.rack != before {
+		t.Error("the vault was opened anew under the box, which uses it")
+	}
 	if states(t, b); b.rack == before {
 		t.Error("a drive that was pulled out and put back in is used as it was")
 	}

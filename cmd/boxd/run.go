@@ -22,7 +22,6 @@ import (
 
 	"phonebackupbox/firmware"
 	"phonebackupbox/hal/vboard"
-	"phonebackupbox/storage/attach"
 	"phonebackupbox/storage/drive"
 	"phonebackupbox/storage/vault"
 	"phonebackupbox/usbhost"
@@ -153,8 +152,12 @@ func (o runOptions) newBays(state string) (*bays, config, error) {
 }
 
 // begin opens the vault for the first time. That its drives are not here yet, or are not well, is for the box to tell; that
-// they are another box's, or in use, is for whoever gave the command.
+// they are another box's, or in use, is for whoever gave the command. Where the box mounts its drives nobody did, and a check of
+// one may take hours: the box does it all itself, with its lights on.
 func (b *bays) begin(ctx context.Context) error {
+	if b.mounts != nil {
+		return nil
+	}
 	_, err := b.use(ctx)
 	if errors.Is(err, drive.ErrBusy) || ctx.Err() != nil {
 		return err
@@ -162,7 +165,7 @@ func (b *bays) begin(ctx context.Context) error {
 	if errors.Is(err, firmware.ErrWrongKey) && b.password != "" {
 		return keyError(err)
 	}
-	if errors.Is(err, firmware.ErrOtherBox) && b.mounts == nil {
+	if errors.Is(err, firmware.ErrOtherBox) {
 		return hintError{errors.New("these drives have a vault, and this box has no key"), "key",
 			"--key-file FILE; a box without a key makes a vault on an empty drive, by a tap"}
 	}
@@ -233,6 +236,12 @@ func runOn(ctx context.Context, c *call, o runOptions, a *appliance, dirs []stri
 		}
 		err = errors.Join(err, a.life.end())
 	}()
+	if o.mount != "" {
+		if a.mounts, err = mountDrives(ctx, o.mount, log); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, a.mounts.Close()) }() // after the vault has let go of the drives
+	}
 	if again := a.openUpdates(o.update, log); again {
 		return nil
 	}
@@ -250,13 +259,8 @@ func runOn(ctx context.Context, c *call, o runOptions, a *appliance, dirs []stri
 	if a.updates != nil {
 		a.updates.fetch = settings.Update
 	}
-	var m *attach.Mounts
-	if o.mount != "" {
-		if m, err = attach.Open(attach.Options{Dir: o.mount, Ours: ofBox, Log: log}); err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, m.Close()) }() // after the vault has let go of the drives
-		b.mounts, b.auto = m, false
+	if a.mounts != nil {
+		b.mounts, b.auto = a.mounts, false
 	}
 	defer func() { err = errors.Join(err, b.Eject(context.WithoutCancel(ctx))) }()
 	if err := b.begin(ctx); err != nil {
@@ -273,7 +277,7 @@ func runOn(ctx context.Context, c *call, o runOptions, a *appliance, dirs []stri
 	if a.updates != nil {
 		a.updates.box = a.box
 	}
-	a.mounts, a.log = m, log
+	a.log = log
 	a.texts = a.textsOf(c.state, cmp.Or(o.log, filepath.Join(c.state, boxLog)))
 	err = errors.Join(a.serve(ctx, c, o, ports, dirs), a.screen.face.Close())
 	if err != nil {
@@ -296,6 +300,9 @@ func (a *appliance) serve(ctx context.Context, c *call, o runOptions, ports sock
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	g, ctx := errgroup.WithContext(ctx)
+	if a.mounts != nil {
+		a.follow(ctx, g, a.mounts)
+	}
 	g.Go(func() error { return page(ctx) })
 	if err := errors.Join(a.control(ctx, g, c.state), a.usb(ctx, g, ports)); err != nil {
 		stop()
@@ -312,9 +319,6 @@ func (a *appliance) serve(ctx context.Context, c *call, o runOptions, ports sock
 	}
 	told := context.AfterFunc(ctx, func() { a.screen.say("  stopping: what was copied is made safe") })
 	defer told()
-	if a.mounts != nil {
-		a.follow(ctx, g, a.mounts)
-	}
 	g.Go(func() error {
 		select {
 		case <-a.bays.reborn:

@@ -12,9 +12,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// boxd is the program that all else is there for.
+const boxd = "/user/boxd"
+
 // services run as long as the box does. The second is this program again: what talks to the network is not process 1.
 var services = [][]string{
-	{"/user/boxd", "run", "--mount", "/mnt", "--state", "/perm/box", "--web", ":80", "--board", "rpi", "--update", "/perm/update", "--log", "/perm/box/log.txt", "--boot", "card"},
+	{boxd, "run", "--mount", "/mnt", "--state", "/perm/box", "--web", ":80", "--board", "rpi", "--update", "/perm/update", "--log", "/perm/box/log.txt", "--boot", "card"},
 	{"/gokrazy/init", "network"},
 }
 
@@ -32,6 +35,7 @@ func main() {
 	consoles()
 	say("starting")
 	dog := guard(forever)
+	go fetch(boxd)
 	r := newReaper()
 	mountPerm(r)
 	modules()
@@ -44,6 +48,17 @@ func main() {
 		running = append(running, r.supervise(args))
 	}
 	shutDown(r, running)
+}
+
+// fetch has the kernel read a program into memory, and unpack it, while there is something else to wait for. Whether it can is for
+// whoever starts the program to find out.
+func fetch(path string) {
+	f, err := os.Open(path)
+	if err != nil {
+		return
+	}
+	_ = unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_WILLNEED)
+	_ = f.Close()
 }
 
 // keyboards takes from a keyboard what the kernel itself would do for it: Ctrl-Alt-Del, and SysRq, on the serial line, too.

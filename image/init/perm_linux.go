@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -47,21 +48,30 @@ func perm(r *reaper) error {
 	if err != nil {
 		return err
 	}
+	mounted := false
 	if blank {
 		say("/perm is made: the card is blank there")
 		if code, err := r.run(program("mke2fs"), "-q", "-F", "-t", "ext4", "-L", "perm", device); err != nil || code != 0 {
 			return errors.Join(fmt.Errorf("mke2fs ended with %d", code), err)
 		}
-	} else if err := check(r.run, device); err != nil {
-		return err
+	} else if mounted = clean(device) && mountExt4(device) == nil; !mounted { // what looks clean may be half a superblock
+		if err := check(r.run, device); err != nil {
+			return err
+		}
 	}
-	if err := unix.Mount(device, "/perm", "ext4", strict|unix.MS_NOATIME, "errors=remount-ro"); err != nil {
-		return fmt.Errorf("mount %s: %w", device, err)
+	if !mounted {
+		if err := mountExt4(device); err != nil {
+			return fmt.Errorf("mount %s: %w", device, err)
+		}
 	}
 	if err := fill(device); err != nil {
 		say("the file system on /perm stays as small as it is: %v", err)
 	}
 	return nil
+}
+
+func mountExt4(device string) error {
+	return unix.Mount(device, "/perm", "ext4", strict|unix.MS_NOATIME, "errors=remount-ro")
 }
 
 // grow makes the last partition reach to the card's end, in the table and in the kernel's mind.
@@ -120,6 +130,28 @@ func isBlank(device string) (bool, error) {
 		return false, fmt.Errorf("%s: %w", device, err)
 	}
 	return len(bytes.Trim(b, "\x00")) == 0, nil
+}
+
+// clean reports whether an ext4 file system was unmounted and has no errors: all that e2fsck -p would look at (Linux,
+// Documentation/filesystems/ext4/super.rst).
+func clean(device string) bool {
+	const (
+		magic   = 0xef53
+		valid   = 1   // as its state; 2 is for errors
+		journal = 0x4 // among its compatible features
+		recover = 0x4 // among its incompatible ones: the journal is to be replayed
+	)
+	f, err := os.Open(device)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	b := make([]byte, 1024)
+	if _, err := f.ReadAt(b, 1024); err != nil {
+		return false
+	}
+	return binary.LittleEndian.Uint16(b[56:]) == magic && binary.LittleEndian.Uint16(b[58:]) == valid &&
+		binary.LittleEndian.Uint32(b[92:])&journal != 0 && binary.LittleEndian.Uint32(b[96:])&recover == 0
 }
 
 // mends is how often e2fsck may try. A power cut can leave half of a superblock that was being written. e2fsck then takes one of the

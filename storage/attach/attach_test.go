@@ -385,6 +385,9 @@ func TestCheckMendsWhatIsDirty(t *testing.T) {
 			if s = probed(t, path); s.Dirty {
 				t.Errorf("dirty still after its check: %+v", s)
 			}
+			if err := check(t.Context(), path+" is not there", s); err != nil {
+				t.Errorf("a clean one was looked at: %v", err)
+			}
 		})
 	}
 }

@@ -17,18 +17,18 @@ type checker struct {
 	program string
 	mend    []string // its arguments, before the device
 	look    []string // to change nothing; nil if mend's exit code says all
-	always  bool     // it takes no time where nothing is wrong
 	limit   time.Duration
 }
 
-// checkers, by types of file systems. e2fsck replays the journal and looks at the rest only if something went wrong. fsck.vfat
+// checkers, by types of file systems. What was unmounted and has no errors is not looked at: e2fsck, too, would only say so, and a
+// box that starts has better things to do. e2fsck replays the journal and looks at the rest only if something went wrong. fsck.vfat
 // exits 1 after it mended as well as where it could not, so it looks again. All exit 0 for clean and 1 for mended
 // (fsck(8)). The limit is for a disk that hangs; how long a check of a full disk takes was not measured.
 var checkers = map[string]checker{
-	"ext2":  {"e2fsck", []string{"-p"}, nil, true, 4 * time.Hour},
-	"ext4":  {"e2fsck", []string{"-p"}, nil, true, 4 * time.Hour},
-	"exfat": {"fsck.exfat", []string{"-p"}, []string{"-n"}, false, 4 * time.Hour},
-	"vfat":  {"fsck.vfat", []string{"-a"}, []string{"-n"}, false, 4 * time.Hour},
+	"ext2":  {"e2fsck", []string{"-p"}, nil, 4 * time.Hour},
+	"ext4":  {"e2fsck", []string{"-p"}, nil, 4 * time.Hour},
+	"exfat": {"fsck.exfat", []string{"-p"}, []string{"-n"}, 4 * time.Hour},
+	"vfat":  {"fsck.vfat", []string{"-a"}, []string{"-n"}, 4 * time.Hour},
 }
 
 // programFolders are where programs are looked for besides PATH.
@@ -40,15 +40,12 @@ var errNoChecker = errors.New("no program to check it")
 // check has a file system that is not mounted mended. A nil error means that it holds together now.
 func check(ctx context.Context, device string, s superblock) error {
 	c, known := checkers[s.Type]
-	if !known || !s.Dirty && !c.always {
+	if !known || !s.Dirty {
 		return nil
 	}
 	program, err := findProgram(c.program)
 	if err != nil {
-		if s.Dirty {
-			return fmt.Errorf("%w: %s", errNoChecker, c.program)
-		}
-		return nil
+		return fmt.Errorf("%w: %s", errNoChecker, c.program)
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.limit)
 	defer cancel()
