@@ -2,4 +2,4 @@
 
 package mtp_test
 
-const raceDetector = false
+const raceDetector, every = false, 1
