@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"reflect"
-	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -147,94 +146,6 @@ func TestWindowsNeverEndInAFullPacket(t *testing.T) {
 			}
 		}
 	}
-}
-
-// phoneOf makes an index of objects: handle, parent, name; a name that ends in "/" is a folder.
-func phoneOf(objects ...[3]any) *index {
-	x := newIndex([]storageInfo{{id: 0x10001, description: "S"}, {id: 0x20001, description: "S"}}, time.UTC)
-	for _, o := range objects {
-		name := o[2].(string)
-		format := uint64(formatUndefined)
-		if strings.HasSuffix(name, "/") {
-			name, format = strings.TrimSuffix(name, "/"), formatAssociation
-		}
-		h := uint32(o[0].(int))
-		for _, p := range []property{
-			{h, propParent, uint64(o[1].(int)), ""}, {h, propFileName, 0, name}, {h, propFormat, format, ""}, {h, propSize, uint64(h), ""}, {h, propStorageID, 0x20001, ""},
-		} {
-			x.set(p)
-		}
-	}
-	return x
-}
-
-func paths(x *index) (all []string) {
-	dirs, _ := x.dirs()
-	for _, d := range dirs {
-		all = append(all, d.path+"/")
-		for _, f := range d.files {
-			all = append(all, d.path+"/"+f.name)
-		}
-	}
-	slices.Sort(all)
-	return all
-}
-
-func TestParentsThatMakeNoTree(t *testing.T) {
-	x := phoneOf([3]any{1, 0, "top/"}, [3]any{2, 1, "file"},
-		[3]any{3, 4, "loop a/"}, [3]any{4, 3, "loop b/"}, [3]any{5, 4, "in the loop"},
-		[3]any{6, 6, "own parent/"}, [3]any{7, 99, "orphan"}, [3]any{8, 2, "child of a file"},
-		[3]any{9, 0x20001, "parent is the storage"}, [3]any{10, 0, "file"}, [3]any{11, 0, "file"})
-	want := []string{
-		"S (2)/", "S (2)/(without folder)/", "S (2)/(without folder)/child of a file", "S (2)/(without folder)/loop a/",
-		"S (2)/(without folder)/loop a/loop b/", "S (2)/(without folder)/loop a/loop b/in the loop", "S (2)/(without folder)/orphan",
-		"S (2)/file", "S (2)/file (2)", "S (2)/own parent/", "S (2)/parent is the storage", "S (2)/top/", "S (2)/top/file", "S/",
-	}
-	if got := paths(x); !slices.Equal(got, want) {
-		t.Errorf("got  %q\nwant %q", got, want)
-	}
-}
-
-func FuzzParents(f *testing.F) {
-	f.Add([]byte{1, 0, 1, 2, 1, 0, 3, 4, 1, 4, 3, 1})
-	f.Fuzz(func(t *testing.T, b []byte) {
-		var objects [][3]any
-		seen := map[byte]bool{0: true}
-		for ; len(b) >= 3; b = b[3:] {
-			if name := string(rune('a' + b[2]%4)); !seen[b[0]] {
-				if b[2]&8 != 0 {
-					name += "/"
-				}
-				objects = append(objects, [3]any{int(b[0]), int(b[1]), name})
-				seen[b[0]] = true
-			}
-		}
-		dirs, _ := phoneOf(objects...).dirs()
-		n := 0
-		taken := map[string]bool{}
-		for _, d := range dirs {
-			n += len(d.files)
-			if d.handle != handleAll && d.why == "" {
-				n++
-			}
-			for _, name := range append(d.subs, elems(d.files)...) {
-				if taken[d.path+"/"+name] {
-					t.Errorf("%q stands twice", d.path+"/"+name)
-				}
-				taken[d.path+"/"+name] = true
-			}
-		}
-		if n != len(objects) {
-			t.Errorf("%d of %d objects are in the tree", n, len(objects))
-		}
-	})
-}
-
-func elems(files []entry) (names []string) {
-	for _, f := range files {
-		names = append(names, f.name)
-	}
-	return names
 }
 
 func FuzzContainer(f *testing.F) {

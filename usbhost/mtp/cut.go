@@ -107,7 +107,11 @@ func newCutList(x *index, began time.Time) *cutList {
 		if x.isRoot(o) {
 			in = handleAll
 		}
-		c.subs[spot{x.storageOf(o), in, o.name}] = o
+		at := spot{x.storageOf(o), in, o.name}
+		if _, twice := c.subs[at]; twice {
+			o = nil // which of the two comes first next time, nobody knows
+		}
+		c.subs[at] = o
 	}
 	return c
 }

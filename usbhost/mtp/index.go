@@ -143,10 +143,17 @@ func (x *index) reset() {
 	x.remarks, x.over = nil, false
 }
 
-// isRoot reports whether the object lies in its storage's root. Android says 0 there, others FFFFFFFF or the storage's ID.
+// isRoot reports whether the object lies in its storage's root. Android says 0 there, others FFFFFFFF or the storage's ID. That
+// may be a folder's handle, too: Android counts objects from 1, and the 65,537th has the number of the first storage.
 func (x *index) isRoot(o *object) bool {
-	return o.parent == handleNone || o.parent == handleAll || o.parent == o.handle ||
-		slices.ContainsFunc(x.storages, func(s storageInfo) bool { return s.id == o.parent })
+	if o.parent == handleNone || o.parent == handleAll || o.parent == o.handle {
+		return true
+	}
+	if x.storage(o.parent) == nil {
+		return false
+	}
+	i, known := x.at[o.parent]
+	return !known || !x.objects[i].isFolder() || x.objects[i].parent == o.parent // in itself: this phone means the storage
 }
 
 // A dir is one folder of the phone as it will stand in the tree.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"phonebackupbox/usbhost"
 )
@@ -55,7 +56,7 @@ func (s *session) listAll(ctx context.Context, x *index) error {
 			return fmt.Errorf("property %#04x of all objects: %w", prop, err)
 		}
 	}
-	if x.doubt && x.doubtful() {
+	if x.doubtful() {
 		if err := s.lookAtStorages(ctx, x); err != nil {
 			return err
 		}
@@ -122,9 +123,11 @@ func (s *session) reallyEmpty(ctx context.Context, x *index) error {
 	return nil
 }
 
-// fillHoles asks for objects that some of the lists left out, and for folders that others say they lie in.
+// fillHoles asks for objects that some of the lists left out, or that lie on a storage that is gone, and for folders that others
+// say they lie in.
 func (s *session) fillHoles(ctx context.Context, x *index) error {
 	asked := 0
+	tells := slices.ContainsFunc(x.objects, func(o object) bool { return x.storage(o.storage) != nil })
 	ask := func(handle uint32) error {
 		if asked++; asked > maxHoles {
 			return fmt.Errorf("listing at once: %w: more than %d objects with holes", errMalformed, maxHoles)
@@ -138,7 +141,7 @@ func (s *session) fillHoles(ctx context.Context, x *index) error {
 	}
 	for i := 0; i < len(x.objects); i++ {
 		o := x.objects[i]
-		if !o.complete() && !o.dead {
+		if hole := !o.complete() || tells && x.storage(o.storage) == nil; hole && !o.dead {
 			if err := ask(o.handle); err != nil {
 				return err
 			}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"phonebackupbox/usbhost"
+	"phonebackupbox/usbhost/mtp"
 	"phonebackupbox/usbhost/vphone"
 	vmtp "phonebackupbox/usbhost/vphone/mtp"
 )
@@ -124,12 +125,12 @@ func TestWhatHappensWhileThePhoneIsListed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				fill := func(s *vphone.Storage) {
-					fillFew(t, s)
+					fillDeep(t, s)
 					put(t, s, "Old/sub/gone.txt", june, vphone.Text("x"))
 				}
-				transfers, step := listingTransfers(t, q, fill), 1
+				transfers, step := listingTransfers(t, q, fill), every
 				if q.PerFolderOnly {
-					step = 3 // what comes back is the same at its neighbours
+					step *= 3 // what comes back is the same at its neighbours
 				}
 				for n := 0; n < transfers; n += step {
 					r := plug(t, vmtp.Config{Quirks: q}, fill)
@@ -137,7 +138,7 @@ func TestWhatHappensWhileThePhoneIsListed(t *testing.T) {
 					r.pipe.do = func() {
 						put(t, r.store, "DCIM/Camera/new.jpg", june, vphone.Text("new"))
 						put(t, r.store, "New/deep/er/new.txt", june, vphone.Text("new"))
-						put(t, r.store, "5.txt", june.Add(time.Hour), vphone.Text("changed"))
+						put(t, r.store, "a.txt", june.Add(time.Hour), vphone.Text("changed"))
 						if err := r.store.Remove("Old"); err != nil {
 							t.Error(err)
 						}
@@ -196,7 +197,7 @@ func TestACamera(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := plug(t, vmtp.Config{Quirks: vmtp.Camera(), Maker: "Apple Inc.", Model: "Apple iPhone", Storages: []*vphone.Storage{storage("Internal Storage")}}, func(s *vphone.Storage) {
 			for i := range 30 {
-				put(t, s, fmt.Sprintf("DCIM/10%dAPPLE/IMG_%04d.HEIC", i/10, i), june.Add(time.Duration(i)*time.Hour), pattern(uint64(i), int64(i*200_000)))
+				put(t, s, fmt.Sprintf("DCIM/10%dAPPLE/IMG_%04d.HEIC", i/10, i), june.Add(time.Duration(i)*time.Hour), pattern(uint64(i), int64(i*200_000/every)))
 			}
 		})
 		tree := vphone.NewTree()
@@ -217,4 +218,70 @@ func TestACamera(t *testing.T) {
 			t.Errorf("a camera takes nothing: %+v", report)
 		}
 	})
+}
+
+// TestACardThatComesOrGoesAtAnyTransfer: what lies in the phone itself stays where it is, what lies on the card is never taken for
+// something of the phone's, and the next backup holds what is there.
+func TestACardThatComesOrGoesAtAnyTransfer(t *testing.T) {
+	for name, q := range map[string]vmtp.Quirks{"told": {}, "not told": {NoEvents: true}, "folder by folder": {NoEvents: true, PerFolderOnly: true}, "object by object": {NoEvents: true, NoBulkList: true}} {
+		for _, comes := range []bool{true, false} {
+			t.Run(fmt.Sprint(name, ", comes: ", comes), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					for n, more := 0, true; more; n += every {
+						more = cardAt(t, q, comes, n)
+					}
+				})
+			})
+		}
+	}
+}
+
+// cardAt puts a card in, or takes it out, before the nth transfer of a second backup; false if that had fewer.
+func cardAt(t *testing.T, q vmtp.Quirks, comes bool, n int) bool {
+	t.Helper()
+	card, inside := storage("SD card"), storage("Internal shared storage")
+	for _, s := range []*vphone.Storage{card, inside} {
+		put(t, s, "DCIM/1.jpg", june, vphone.Text(s.Name()))
+		put(t, s, "DCIM/Camera/2.jpg", june, vphone.Text("2 "+s.Name()))
+	}
+	r := plug(t, vmtp.Config{Storages: []*vphone.Storage{inside, card}, Quirks: q}, nil)
+	tree, change := vphone.NewTree(), r.Eject
+	if comes {
+		r.Eject(card)
+		change = r.Insert
+	}
+	r.backup(t, tree)
+	put(t, inside, "DCIM/Camera/3.jpg", june, vphone.Text("new"))
+	changed := false
+	r.pipe.at, r.pipe.do = r.pipe.n+n, func() { change(card); changed = true }
+	_, err := r.driver.Backup(t.Context(), tree, nil)
+	if !changed {
+		return false
+	}
+	what := fmt.Sprintf("before transfer %d", n)
+	if err != nil && !errors.Is(err, usbhost.ErrLocked) && !errors.Is(err, mtp.InvalidStorageID) { // both are tried again
+		t.Errorf("%s: %v", what, err)
+	}
+	of := func(s *vphone.Storage) (files []string) {
+		for _, line := range tree.Files() {
+			if strings.HasPrefix(line, `"`+s.Name()) {
+				files = append(files, line)
+			}
+		}
+		return files
+	}
+	if err == nil {
+		diff(t, what, of(inside), wantTree(t, func(s string) string { return s }, inside))
+	} else if !comes && len(of(card)) == 0 {
+		t.Errorf("%s: the run failed, and the card's files were removed", what)
+	}
+	there := []*vphone.Storage{inside}
+	if comes {
+		there = append(there, card)
+	}
+	if report := r.backup(t, tree); !report.Complete() {
+		t.Errorf("%s, next: %+v", what, report)
+	}
+	diff(t, what+", next", tree.Files(), wantTree(t, func(s string) string { return s }, there...))
+	return true
 }

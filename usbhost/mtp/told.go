@@ -49,8 +49,8 @@ func (s *session) lookAtStorages(ctx context.Context, x *index) error {
 	return err
 }
 
-// doubtful reports whether the objects listed do not fit the storages that were told of before: one lies on another, or one
-// of them holds nothing.
+// doubtful reports whether the objects listed do not fit the storages that were told of before: one lies on another, which was
+// put in just now, or one of them, if a while ago, holds nothing.
 func (x *index) doubtful() bool {
 	holds := make([]bool, len(x.storages))
 	for i := range x.objects {
@@ -61,5 +61,5 @@ func (x *index) doubtful() bool {
 		}
 		holds[at] = true
 	}
-	return slices.Contains(holds, false)
+	return x.doubt && slices.Contains(holds, false)
 }

@@ -205,6 +205,10 @@ func (w *walk) describeAll(ctx context.Context, handles []uint32) (failed error)
 		if i, known := w.x.at[h]; known && w.x.objects[i].complete() {
 			continue
 		}
+		if h == handleNone || h == handleAll { // these name roots, and what lies in a root would be listed in it
+			failed = fmt.Errorf("an object in it: %w: handle %#x", errMalformed, h)
+			continue
+		}
 		if len(w.x.objects) >= w.x.most {
 			return errTooMany
 		}
