@@ -214,6 +214,8 @@ e2e-all: build $(STOCK) ## the demo, start to end, every test anew, phones in QE
 	bin/boxd demo --once
 	CGO_ENABLED=0 go test -count=1 ./...
 	CGO_ENABLED=0 go test -count=1 ./storage/vault -run RepositoriesOfStock -stock-all
+	$(MAKE) rescue
+	CGO_ENABLED=0 go test -count=1 ./cmd/boxd -v -run RescueElsewhere -rescue $(CURDIR)/bin/rescue # Debian: qemu-user wine64 gcc-mingw-w64-x86-64
 	$(MAKE) e2e ARGS="-all"
 	$(MAKE) vm ARGS="-rounds 20"
 	$(MAKE) board ARGS="-all -report $(CURDIR)/docs/E2E.md"
