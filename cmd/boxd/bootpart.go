@@ -84,15 +84,20 @@ func (p *bootPart) takeOver(state string) error {
 	})
 }
 
-// openBoot opens the card's FAT partition and takes over what the owner wrote. That it cannot be read, or is wrong, keeps nobody from
-// using the box.
-func (a *appliance) openBoot(name, state string) {
+// openBoot opens the card's FAT partition, if --boot names one. That it cannot be had keeps nobody from using the box.
+func (a *appliance) openBoot(name string) {
 	if name == "" {
 		return
 	}
 	var err error
 	if a.boot, err = openBootPart(name); err != nil {
 		a.screen.say("  %s", printable(oneLine(err)))
+	}
+}
+
+// takeOver takes over what the owner wrote on it. That it cannot be read, or is wrong, keeps nobody from using the box.
+func (a *appliance) takeOver(state string) {
+	if a.boot == nil {
 		return
 	}
 	if a.ownerErr = a.boot.takeOver(state); a.ownerErr != nil {

@@ -133,7 +133,7 @@ func TestAResetEndsTheClaim(t *testing.T) {
 	if err := putStateFile(state, resetName, nil); err != nil {
 		t.Fatal(err)
 	}
-	if err := finishReset(state); err != nil {
+	if err := finishReset(state, nil); err != nil {
 		t.Fatal(err)
 	}
 	second, err := web.OpenClaim(claimStore{state}, nil)

@@ -158,6 +158,9 @@ func decodeSettings(path string, b []byte, into any) error {
 	return settingsError(err)
 }
 
+// whatMayBeSet tells the settings.
+const whatMayBeSet = `the settings are unlock = "card" or "keystick", restore_by_button = "yes", "keystick" or "no", survive = how many drives may die without loss, phone_clock = "auto", "probe" or "box", and below [retention] last, daily, weekly, monthly and yearly = how many backups of each phone stay; below [update] allow = true and url = "https://...", where the box looks for new software; below [board], if it is wired in another way than docs/HARDWARE.md tells, chip = "auto" or its label, lights = six lines, button = a line, lights_active_low and button_active_high = true or false`
+
 func settingsError(err error) error {
-	return hintError{err, "config", `the settings are unlock = "card" or "keystick", restore_by_button = "yes", "keystick" or "no", survive = how many drives may die without loss, phone_clock = "auto", "probe" or "box", and below [retention] last, daily, weekly, monthly and yearly = how many backups of each phone stay; below [update] allow = true and url = "https://...", where the box looks for new software; below [board], if it is wired in another way than docs/HARDWARE.md tells, chip = "auto" or its label, lights = six lines, button = a line, lights_active_low and button_active_high = true or false`}
+	return hintError{err, "config", whatMayBeSet}
 }

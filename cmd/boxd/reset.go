@@ -9,8 +9,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
+
 	"slices"
 	"strings"
+
+	"github.com/pelletier/go-toml/v2"
 )
 
 // resetName stands in a state folder that is to be emptied. Writing it is the reset; the rest is done again until it is done.
@@ -66,9 +70,10 @@ func (r resetter) mayLoseKey(ctx context.Context) error {
 	return nil
 }
 
-// finishReset empties a state folder that is to be, whatever a power cut left of it. outside are folders that must not lie in it, since
-// they are no settings.
-func finishReset(state string, outside ...string) error {
+// finishReset empties a state folder that is to be, whatever a power cut left of it, and the owner's file on the card's FAT partition:
+// what is left there would be taken over again. boot may be nil. outside are folders that must not lie in the state folder, since they
+// are no settings.
+func finishReset(state string, boot *bootPart, outside ...string) error {
 	if _, err := os.Lstat(filepath.Join(state, resetName)); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	} else if err != nil {
@@ -88,6 +93,11 @@ func finishReset(state string, outside ...string) error {
 		}
 		if rel, err := filepath.Rel(at, dir); err != nil || !strings.HasPrefix(rel, "..") {
 			return fmt.Errorf("the settings are not erased: %s is within %s", printable(dir), printable(state))
+		}
+	}
+	if boot != nil {
+		if err := boot.write(func(dir string) error { return eraseOwnerFiles(dir, state) }); err != nil {
+			return err
 		}
 	}
 	return emptyState(state, os.RemoveAll)
@@ -114,4 +124,51 @@ func emptyState(state string, remove func(path string) error) error {
 		return err
 	}
 	return syncDir(state)
+}
+
+// erasedText is what the owner's file says after a reset.
+const erasedText = "# The settings that stood here were erased by a reset of the box. What may stand here:\r\n# "
+
+// eraseOwnerFiles erases what the owner wrote into dir, which may hold names, wishes and passwords, and what the box told there. How
+// lights and button are wired stays: it is the box's own, and without it nobody could press the button any more.
+func eraseOwnerFiles(dir, state string) error {
+	wired, err := wiredAs(dir, state)
+	if err != nil {
+		return err
+	}
+	for _, name := range []string{configName, statusName} {
+		path := filepath.Join(dir, name)
+		text, err := readSmall(path, maxConfig)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err == nil {
+			blank(text)
+			err = writeInPlace(path, text) // what is only removed stays in free sectors
+		}
+		if err == nil || name == statusName {
+			err = errors.Join(err, os.Remove(path))
+		}
+		if err != nil {
+			return fmt.Errorf("%s: not erased: %w", name, err)
+		}
+	}
+	return putStateFile(dir, configName, []byte(erasedText+strings.ReplaceAll(whatMayBeSet, "; ", ";\r\n# ")+"\r\n"+wired))
+}
+
+// wiredAs is the part of the settings that tells the wiring, as text; "" for the usual one.
+func wiredAs(dirs ...string) (string, error) {
+	for _, dir := range dirs {
+		text, err := readSmall(filepath.Join(dir, configName), maxConfig)
+		if err != nil {
+			continue
+		}
+		if o, err := parseOwnerFile(text); err == nil && !reflect.DeepEqual(o.Board, wiring{}) {
+			b, err := toml.Marshal(struct {
+				Board wiring `toml:"board"`
+			}{o.Board})
+			return strings.ReplaceAll(string(b), "\n", "\r\n"), err
+		}
+	}
+	return "", nil
 }

@@ -5,6 +5,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -106,7 +107,7 @@ func TestResetKeepsItsPromises(t *testing.T) {
 				if got := everything(t, state); !slices.Equal(got, was) {
 					t.Fatalf("refused, and changed:\n%q\nnow\n%q", was, got)
 				}
-				if err := finishReset(state); err != nil || !slices.Equal(everything(t, state), was) {
+				if err := finishReset(state, nil); err != nil || !slices.Equal(everything(t, state), was) {
 					t.Fatal("refused, and emptied at the next start", err)
 				}
 				continue
@@ -155,13 +156,54 @@ func TestResetOfOtherKeys(t *testing.T) {
 	if err := (resetter{state, &bays{}}).Reset(t.Context()); err != nil {
 		t.Error(err)
 	}
-	if err := finishReset(state, filepath.Join(state, "mnt")); err == nil {
+	if err := finishReset(state, nil, filepath.Join(state, "mnt")); err == nil {
 		t.Error("a folder of drives within the settings is emptied")
 	}
-	if err := finishReset(state, filepath.Join(filepath.Dir(state), "mnt")); err != nil {
+	if err := finishReset(state, nil, filepath.Join(filepath.Dir(state), "mnt")); err != nil {
 		t.Error(err)
 	}
 	if _, err := os.Lstat(filepath.Join(state, resetName)); !errors.Is(err, os.ErrNotExist) {
 		t.Error(err)
+	}
+}
+
+// What the owner wrote on the card goes with the settings, or it would be taken over again: names, wishes and passwords, in place.
+// The wiring stays, and so does the reset until all of that is done.
+func TestAResetErasesTheOwnersFileOnTheCard(t *testing.T) {
+	state, fat, boot := cardOf(t, "survive = 2\r\n# Svetlanas alte Box\r\n[retention]\r\nlast = 9\r\n[board]\r\nlights = [0, 1, 2, 4, 5, 6]\r\nbutton = 7\r\n")
+	if err := errors.Join(boot.takeOver(state), os.WriteFile(filepath.Join(fat, statusName), []byte("Svetlana: everything was backed up"), 0o600),
+		putStateFile(state, resetName, nil)); err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.Open(filepath.Join(fat, configName)) // the sectors that it had
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer before.Close()
+	full := &bootPart{use: func(bool, func(string) error) error { return errors.New("worn out") }}
+	if err := finishReset(state, full); err == nil || read(t, state, configName) == "" {
+		t.Errorf("a card that cannot be written: %v", err)
+	}
+	for range 2 { // the second is a power cut before the mark was gone
+		if err := errors.Join(putStateFile(state, resetName, nil), finishReset(state, boot)); err != nil {
+			t.Fatal(err)
+		}
+		if err := boot.takeOver(state); err != nil {
+			t.Fatal(err)
+		}
+		c, err := readConfig(state)
+		if err != nil || c.Survive != nil || c.Retention.Last == 9 || len(c.Board.Lights) != 6 || c.Board.Button == nil || *c.Board.Button != 7 {
+			t.Errorf("settings afterwards: %+v, %v", c, err)
+		}
+	}
+	if _, err := os.Lstat(filepath.Join(state, resetName)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the reset is not over: %v", err)
+	}
+	old, err := io.ReadAll(before)
+	if err != nil || len(old) == 0 || strings.ContainsAny(string(old), "Ss9") {
+		t.Errorf("in the old sectors: %q, %v", old, err)
+	}
+	if text := read(t, fat, configName) + read(t, fat, statusName); strings.Contains(text, "Svetlana") || strings.Contains(text, "9") {
+		t.Errorf("on the card: %q", text)
 	}
 }

@@ -224,9 +224,11 @@ func runOn(ctx context.Context, c *call, o runOptions, a *appliance, dirs []stri
 		defer func() { err = errors.Join(err, f.Close()) }()
 		log = f.logger()
 	}
+	a.openBoot(o.boot)
+	reset := error(nil)
 	if o.board == boardRPi {
-		if err := finishReset(c.state, append(o.drives, o.mount, o.update)...); err != nil {
-			a.screen.say("  the settings were to be erased, and are not all: %s", oneLine(err)) // the box works with what is left
+		if reset = finishReset(c.state, a.boot, append(o.drives, o.mount, o.update)...); reset != nil {
+			a.screen.say("  the settings were to be erased, and are not all: %s", oneLine(reset)) // the box works with what is left
 		}
 	}
 	a.life = beginLife(c.state, bootID(), log)
@@ -246,7 +248,9 @@ func runOn(ctx context.Context, c *call, o runOptions, a *appliance, dirs []stri
 		return nil
 	}
 	defer func() { err = errors.Join(err, a.updates.Close()) }()
-	a.openBoot(o.boot, c.state)
+	if reset == nil {
+		a.takeOver(c.state)
+	}
 	a.openClaim(c.state)
 	b, settings, err := o.newBays(c.state)
 	if err != nil {
