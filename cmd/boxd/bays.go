@@ -126,6 +126,9 @@ func (b *bays) refresh(ctx context.Context) (*rack, error) {
 		return nil, err
 	}
 	if err := b.unlock(ctx, r, keys); err != nil {
+		if errors.Is(err, firmware.ErrWrongKey) {
+			b.home = "" // see lastHome: others may come
+		}
 		return nil, errors.Join(err, r.close())
 	}
 	if b.blank {
@@ -144,6 +147,7 @@ func (b *bays) refresh(ctx context.Context) (*rack, error) {
 		}
 	}
 	b.rack, b.open, b.home, b.known = r, present, r.drives[0].Vault(), b.arrivals
+	b.keepHome()
 	return r, nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 
 	"phonebackupbox/firmware"
@@ -37,6 +38,31 @@ func (b *bays) candidates(ctx context.Context) (map[string][]string, error) {
 	return at, err
 }
 
+// lastHomeName, in a state folder, says of which vault the drives were that the box opened last.
+const lastHomeName = "drives-of"
+
+// lastHome is that vault if drives of it are here, and of no other: then there is nothing to choose. A drive that only says so is
+// found out when its vault is opened.
+func (b *bays) lastHome(at map[string][]string) string {
+	if b.card == "" || b.blank || b.password == "" || len(at) != 1 {
+		return ""
+	}
+	p, err := readSmall(filepath.Join(b.card, lastHomeName), 100)
+	if id := string(trimmed(p)); err == nil && id != "" && at[id] != nil {
+		return id
+	}
+	return ""
+}
+
+// keepHome writes down which vault was opened. Where it cannot, the next start takes a little longer.
+func (b *bays) keepHome() {
+	path := filepath.Join(b.card, lastHomeName)
+	if old, err := readSmall(path, 100); b.card == "" || err == nil && string(trimmed(old)) == b.home {
+		return
+	}
+	_ = putStateFile(b.card, lastHomeName, []byte(b.home+"\n"))
+}
+
 // findHome finds out which vault is the box's: the one that its key opens, or one on a key stick. It only reads: drives of other
 // vaults stay as they are. A blank box without any has none. The caller holds mu.
 func (b *bays) findHome(ctx context.Context) error {
@@ -49,6 +75,9 @@ func (b *bays) findHome(ctx context.Context) error {
 			return err
 		}
 		delete(at, b.first) // blankHealth tells; another drive will do
+	}
+	if b.home = b.lastHome(at); b.home != "" {
+		return nil
 	}
 	keys, err := b.homeKeys(len(at) > 0)
 	if err != nil || len(at) == 0 {

@@ -14,6 +14,7 @@ import (
 	"phonebackupbox/firmware"
 	"phonebackupbox/storage"
 	"phonebackupbox/storage/attach"
+	"phonebackupbox/storage/vault"
 )
 
 // desk is what is mounted, as folders.
@@ -147,5 +148,44 @@ func TestDrivesThatAreAwayAreNoMissingKey(t *testing.T) {
 	}
 	if err := look(2); !errors.Is(err, firmware.ErrDrivesAway) {
 		t.Errorf("let go: %v", err)
+	}
+}
+
+// A box need not find out at each start which vault is its own. It believes what it wrote down only where there is nothing to choose,
+// and no longer than until the key does not fit.
+func TestABoxKnowsItsVaultFromTheLastTime(t *testing.T) {
+	s, other := newSite(t, 2, 1), newSite(t, 1, 0)
+	key, err := readKey(s.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	card, table := t.TempDir(), &desk{}
+	for i, dir := range s.drives {
+		table.drives = append(table.drives, attach.Drive{N: i + 1, Dir: dir, Name: filepath.Base(dir)})
+	}
+	b := &bays{password: key, mounts: table, card: card}
+	if got, want := states(t, b), "drive0:ok drive1:ok"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	home := b.home
+	if err := b.Eject(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	wrong, err := vault.NewWords()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b = &bays{password: wrong, mounts: table, card: card} // which nobody could open
+	b.mountedNow()
+	if err := b.findHome(t.Context()); err != nil || b.home != home {
+		t.Errorf("it looks for its vault: %q, %v", b.home, err)
+	}
+	if _, err := b.Health(t.Context()); !errors.Is(err, firmware.ErrWrongKey) || b.home != "" {
+		t.Errorf("with another key: %v, and its vault is %q", err, b.home)
+	}
+	table.drives = append(table.drives, attach.Drive{N: 9, Dir: other.drives[0], Name: "other"})
+	b.mountedNow()
+	if err := b.findHome(t.Context()); !errors.Is(err, firmware.ErrWrongKey) {
+		t.Errorf("it does not look which of two vaults is its own: %v", err)
 	}
 }
