@@ -32,6 +32,9 @@ const tryOnce = "\n# Read in place of config.txt when an update is tried.\ncmdli
 // folders are where the kernel, init and boxd mount something or look for something; the root itself is never written.
 var folders = []string{"boot", "dev", "etc", "gokrazy", "mnt", "perm", "proc", "run", "sys", "tmp", "user"}
 
+// plain names, for mksquashfs, the programs that each start waits for. Unpacking them took longer than reading all of them does.
+const plain = "uncompressed @ name(boxd) || name(init) || name(e2fsck)"
+
 // texts are the small files of the root.
 var texts = map[string]string{
 	"etc/hosts":    "127.0.0.1 localhost\n::1 localhost\n",
@@ -114,7 +117,7 @@ func (c contents) makeRoot(ctx context.Context, path, dir string) error {
 		return fmt.Errorf("pack: %w", err)
 	}
 	// gzip is what every kernel with squashfs reads. The times come from SOURCE_DATE_EPOCH, which would not go with -all-time.
-	return tool(ctx, "squashfs-tools", "mksquashfs", stage, path, "-comp", "gzip", "-b", "256K", "-all-root", "-no-xattrs", "-noappend", "-no-progress", "-quiet")
+	return tool(ctx, "squashfs-tools", "mksquashfs", stage, path, "-comp", "gzip", "-b", "256K", "-action", plain, "-all-root", "-no-xattrs", "-noappend", "-no-progress", "-quiet")
 }
 
 // match lists the files of dir that patterns name, in order. A pattern without a file is an error: the image would lack it.
