@@ -15,16 +15,30 @@ import (
 // boxd is the program that all else is there for.
 const boxd = "/user/boxd"
 
-// services run as long as the box does. The second is this program again: what talks to the network is not process 1.
-var services = [][]string{
-	{boxd, "run", "--mount", "/mnt", "--state", "/perm/box", "--web", ":80", "--board", "rpi", "--update", "/perm/update", "--log", "/perm/box/log.txt", "--boot", "card"},
-	{"/gokrazy/init", "network"},
+// services run as long as the box does. What talks to the network and what looks after the USB ports is this program again: process 1
+// must not die of a packet, and neither needs to be root (docs/adr/054-who-may-do-what.md).
+var services = []task{
+	{args: []string{boxd, "run", "--mount", "/mnt", "--state", "/perm/box", "--web", ":80", "--board", "rpi", "--update", "/perm/update", "--log", "/perm/box/log.txt", "--boot", "card"}, user: root, may: []uintptr{
+		unix.CAP_SYS_ADMIN,                     // mount, and flush a disk's cache
+		unix.CAP_SYS_RAWIO,                     // ask a disk how it is
+		unix.CAP_SYS_NICE,                      // dim lights on time
+		unix.CAP_NET_BIND_SERVICE,              // the page is at port 80
+		unix.CAP_DAC_OVERRIDE, unix.CAP_FOWNER, // on a drive that belonged to somebody else
+	}},
+	{args: []string{"/gokrazy/init", "network"}, user: networkUser, may: []uintptr{unix.CAP_NET_ADMIN, unix.CAP_NET_RAW, unix.CAP_SYS_TIME}},
+	{args: []string{"/gokrazy/init", "ports"}, user: portsUser, may: []uintptr{}},
 }
 
 func main() {
-	if len(os.Args) == 2 && os.Args[1] == "network" {
-		network()
-		return
+	if len(os.Args) == 2 && os.Getpid() != 1 {
+		switch os.Args[1] {
+		case "network":
+			network()
+			return
+		case "ports":
+			ports()
+			return
+		}
 	}
 	if os.Getpid() != 1 {
 		fmt.Fprintln(os.Stderr, "init: this is for the kernel to start")
@@ -39,13 +53,14 @@ func main() {
 	r := newReaper()
 	mountPerm(r)
 	modules()
+	givePorts("/sys")
 	keyboards()
 	hostname()
 	dog.handOver()
 	say("%.1f s after the kernel started, boxd is started", uptime().Seconds())
 	var running []*service
-	for _, args := range services {
-		running = append(running, r.supervise(args))
+	for _, t := range services {
+		running = append(running, r.supervise(t))
 	}
 	shutDown(r, running)
 }

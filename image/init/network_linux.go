@@ -19,26 +19,18 @@ import (
 const (
 	retry      = 10 * time.Second // after a network that did not answer
 	leaseLeast = time.Minute      // a server that wants to be asked more often is not
-	behind     = "10"             // a priority as nice(1) has it
 )
 
-// network gets the box an address and the time, and keeps strangers on USB away. Nothing waits for the first two: the box works
-// without. It ends only when told to.
+// network gets the box an address and the time. Nothing waits for them: the box works without. It ends only when told to.
 func network() {
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGHUP)
 	defer stop()
-	// Whatever boxd has to do is more urgent, above all at the start. The kernel shares the processors out by sessions, of which
-	// init gives each service its own (sched(7), "The autogroup feature").
-	if err := os.WriteFile("/proc/self/autogroup", []byte(behind), 0); err != nil {
-		say("network: %v", err)
-	}
 	if err := up("lo"); err != nil {
 		say("network: %v", err)
 	}
 	byBattery()
 	servers := make(chan []string, 1)
 	go keepTime(ctx, servers)
-	go keepPorts(ctx, "/sys")
 	told := ""
 	for ctx.Err() == nil {
 		err := lease(ctx, servers)

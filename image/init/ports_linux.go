@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"time"
@@ -20,6 +21,13 @@ var soldered = []string{"lan78xx", "smsc95xx"}
 
 // looksAgain is how often the ports are looked at though the kernel told of nothing: what it tells may get lost.
 const looksAgain = 10 * time.Second
+
+// ports keeps strangers on USB away. It ends only when told to.
+func ports() {
+	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGHUP)
+	defer stop()
+	keepPorts(ctx, "/sys")
+}
 
 // keepPorts takes what is plugged into USB away from every driver that it has no business with, until ctx is done.
 func keepPorts(ctx context.Context, sys string) {

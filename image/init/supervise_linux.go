@@ -51,7 +51,7 @@ func (r *reaper) reap() {
 }
 
 // start starts a program with the console as its output. How it ends comes over the channel.
-func (r *reaper) start(args []string) (pid int, end <-chan unix.WaitStatus, err error) {
+func (r *reaper) start(t task) (pid int, end <-chan unix.WaitStatus, err error) {
 	null, err := os.Open(os.DevNull)
 	if err != nil {
 		return 0, nil, err
@@ -59,7 +59,7 @@ func (r *reaper) start(args []string) (pid int, end <-chan unix.WaitStatus, err 
 	defer null.Close()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	p, err := os.StartProcess(args[0], args, &os.ProcAttr{
+	p, err := t.start(&os.ProcAttr{
 		Dir: "/", Env: []string{"PATH=/user:/bin:/sbin:/usr/bin:/usr/sbin", "HOME=/perm", "LANG=C.UTF-8"},
 		Files: []*os.File{null, os.Stdout, os.Stderr}, Sys: &unix.SysProcAttr{Setsid: true},
 	})
@@ -74,7 +74,7 @@ func (r *reaper) start(args []string) (pid int, end <-chan unix.WaitStatus, err 
 
 // run runs a program to its end and returns its exit code, -1 if a signal ended it.
 func (r *reaper) run(args ...string) (int, error) {
-	_, end, err := r.start(args)
+	_, end, err := r.start(task{args: args})
 	if err != nil {
 		return 0, err
 	}
@@ -91,11 +91,11 @@ type service struct {
 	over chan struct{}
 }
 
-func (r *reaper) supervise(args []string) *service {
-	s := &service{name: args[0], over: make(chan struct{})}
+func (r *reaper) supervise(t task) *service {
+	s := &service{name: t.name(), over: make(chan struct{})}
 	go func() {
 		defer close(s.over)
-		for s.once(r, args) {
+		for s.once(r, t) {
 			time.Sleep(again)
 		}
 	}()
@@ -103,18 +103,21 @@ func (r *reaper) supervise(args []string) *service {
 }
 
 // once runs the service until it ends, and reports whether it is to run again.
-func (s *service) once(r *reaper, args []string) bool {
+func (s *service) once(r *reaper, t task) bool {
 	s.mu.Lock()
 	if s.last {
 		s.mu.Unlock()
 		return false
 	}
-	pid, end, err := r.start(args)
+	pid, end, err := r.start(t)
 	s.pid = pid
 	s.mu.Unlock()
 	if err != nil {
 		say("%s: %v", s.name, err)
 		return true
+	}
+	if s.name != boxd {
+		giveWay(pid)
 	}
 	status := <-end
 	s.mu.Lock()

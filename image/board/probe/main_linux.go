@@ -111,8 +111,28 @@ func processes() {
 	for _, path := range all {
 		if b, err := os.ReadFile(path); err == nil && len(b) > 0 {
 			say("process %s", bytes.ReplaceAll(bytes.TrimRight(b, "\x00"), []byte{0}, []byte{' '}))
+			name, rest, _ := bytes.Cut(b, []byte{0})
+			arg, _, _ := bytes.Cut(rest, []byte{0})
+			say("rights %s %s %s", name, arg, rights(filepath.Dir(path)))
 		}
 	}
+}
+
+// rights tells what a process is and may do (proc(5), status): the user, the groups besides the user's own, what it may now and what it
+// and its children could ever get, and whether a program of another user's could give it more.
+func rights(proc string) string {
+	b, err := os.ReadFile(filepath.Join(proc, "status"))
+	if err != nil {
+		return err.Error()
+	}
+	var out []string
+	for line := range strings.Lines(string(b)) {
+		switch name, rest, _ := strings.Cut(line, ":"); name {
+		case "Uid", "Gid", "Groups", "CapEff", "CapBnd", "NoNewPrivs":
+			out = append(out, name+"="+strings.Join(strings.Fields(rest), ","))
+		}
+	}
+	return strings.Join(out, " ")
 }
 
 // files tells where something can be written that outlives a restart, or run.
