@@ -46,6 +46,9 @@ type appliance struct {
 	address string           // of the page
 	texts   []web.Text       // that can be had from it
 
+	settings *settingsFile // nil: none on the page
+	anew     chan struct{} // see startAnew
+
 	claim *web.Claim               // nil: nobody can be let in from elsewhere
 	local func(*http.Request) bool // see web.Options.Allowed
 }
@@ -107,6 +110,9 @@ func (a *appliance) page(addr string) (func(context.Context) error, error) {
 	}}
 	if a.updates != nil {
 		o.Updates = a.updates
+	}
+	if a.settings != nil {
+		o.Settings = a.settings
 	}
 	h := web.New(a.box, o)
 	srv := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second}

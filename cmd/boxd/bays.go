@@ -25,7 +25,7 @@ import (
 // every job it looks which bays hold a drive of the vault now, and opens the vault anew where that has changed.
 type bays struct {
 	password string       // "" is what a key stick in one of the bays says
-	policy   vault.Policy // which snapshots stay
+	policy   vault.Policy // which snapshots stay; guarded by mu once the box runs
 	survive  *int         // drives that may die, as the owner wishes; nil is as the vault says
 	state    string       // folder in which passes over the drives are kept; "" for nowhere
 	card     string       // the same, if the vault is to keep a copy of what makes this box this box; "" if not

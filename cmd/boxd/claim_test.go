@@ -31,6 +31,7 @@ func TestABoxIsClaimed(t *testing.T) {
 	if code == "" || !strings.Contains(onCard, code) {
 		t.Fatalf("it says %q, and on the card is %q", said, onCard)
 	}
+	b.until("The box is ready.")
 	jar, err := cookiejar.New(nil)
 	if err != nil {
 		t.Fatal(err)

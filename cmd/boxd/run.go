@@ -252,6 +252,7 @@ func runOn(ctx context.Context, c *call, o runOptions, a *appliance, dirs []stri
 		a.takeOver(c.state)
 	}
 	a.openClaim(c.state)
+	a.openSettings(c.state, o.config)
 	b, settings, err := o.newBays(c.state)
 	if err != nil {
 		return err
@@ -323,6 +324,7 @@ func (a *appliance) serve(ctx context.Context, c *call, o runOptions, ports sock
 	}
 	told := context.AfterFunc(ctx, func() { a.screen.say("  stopping: what was copied is made safe") })
 	defer told()
+	g.Go(func() error { a.startAnew(ctx, stop); return nil })
 	g.Go(func() error {
 		select {
 		case <-a.bays.reborn:

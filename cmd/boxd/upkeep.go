@@ -112,13 +112,22 @@ func (b *bays) writeState(name string, v any) error {
 	return nil
 }
 
+// keepAs changes which snapshots stay.
+func (b *bays) keepAs(p vault.Policy) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.policy = p
+}
+
 // Prune removes old snapshots, as the owner's settings say.
 func (b *bays) Prune(ctx context.Context, accepted []usbhost.ID) (firmware.Pruned, error) {
 	r, err := b.use(ctx)
 	if err != nil {
 		return firmware.Pruned{}, err
 	}
+	b.mu.Lock()
 	o := vault.PruneOptions{Policy: b.policy}
+	b.mu.Unlock()
 	for _, id := range accepted {
 		o.Accept = append(o.Accept, string(id))
 	}

@@ -35,9 +35,9 @@ func (b *browser) arrive(t *testing.T, condition string) {
 
 // TestBrowserIsLetIn goes through the door with a real browser, on a phone and on a desk: its cookies, its redirects, its own headers.
 func TestBrowserIsLetIn(t *testing.T) {
-	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 120*time.Second)
 	t.Cleanup(cancel)
-	d := newDoor(t, Options{Lamps: testLamps})
+	d := newDoor(t, Options{Lamps: testLamps, Settings: &wishes{}})
 	d.src.set(healthy())
 	server := httptest.NewUnstartedServer(d.h)
 	server.Config.RegisterOnShutdown(d.h.Close)
@@ -72,7 +72,13 @@ func TestBrowserIsLetIn(t *testing.T) {
 		if got := b.eval(t, `document.cookie`); got != "" {
 			t.Errorf("a script can read %q", got)
 		}
-		b.eval(t, `document.querySelector('a[href="/devices"]').click()`)
+		b.eval(t, `document.querySelector('a[href="/settings"]').click()`)
+		b.arrive(t, `document.readyState === "complete" && location.pathname === "/settings"`)
+		b.eval(t, `document.querySelector('form button').click()`)
+		b.arrive(t, `document.readyState === "complete" && document.querySelector('[role="status"]')`)
+		b.shoot(t, device.name+"-settings")
+		b.fits(t, "the settings")
+		b.eval(t, `location.href = "/devices"`)
 		b.arrive(t, `document.readyState === "complete" && location.pathname === "/devices"`)
 		b.shoot(t, device.name+"-devices")
 		b.fits(t, "the devices")

@@ -51,6 +51,9 @@ type Options struct {
 	// Allowed reports whether whoever sends a request may change things without having been let in; nil: nobody may.
 	Allowed func(*http.Request) bool
 
+	// Settings are shown and changed; nil: none are.
+	Settings Settings
+
 	// Updates takes new software in; nil: this box takes none.
 	Updates Updates
 
@@ -105,6 +108,8 @@ func New(source Source, o Options) *Handler {
 	h.mux.HandleFunc("GET /join/wait", h.serveWait)
 	h.mux.HandleFunc("GET /devices", h.inside(h.serveDevices))
 	h.mux.HandleFunc("POST /devices/remove", h.inside(h.serveTurnAway))
+	h.mux.HandleFunc("GET /settings", h.inside(h.serveSettings))
+	h.mux.HandleFunc("POST /settings", h.inside(h.serveChange))
 	h.mux.HandleFunc("POST /devices/code", h.inside(h.serveNewCode))
 	for name, kind := range map[string]string{
 		"app.js": "text/javascript; charset=utf-8", "style.css": "text/css; charset=utf-8", "icon.svg": "image/svg+xml",
