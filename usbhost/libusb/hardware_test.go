@@ -182,6 +182,10 @@ func TestRate(t *testing.T) {
 	}
 }
 
+// soon is how late the end of a transfer may be noticed: a machine under emulation, beside other work, stands still for seconds.
+// What nothing ends takes 5 s (controlTime), or for ever.
+const soon = 4 * time.Second
+
 // A read that is cancelled returns soon, and the one after it works: nothing is left in flight.
 func TestCancel(t *testing.T) {
 	b := newBench(t)
@@ -190,7 +194,7 @@ func TestCancel(t *testing.T) {
 		from := time.Now()
 		n, err := b.p.Read(ctx, make([]byte, 1<<20)) // the phone was asked for nothing
 		cancel()
-		if took := time.Since(from); n != 0 || !errors.Is(err, context.DeadlineExceeded) || took > time.Second {
+		if took := time.Since(from); n != 0 || !errors.Is(err, context.DeadlineExceeded) || took > soon {
 			t.Errorf("%d bytes, %v after %v", n, err, took)
 		}
 		if ids := b.do(0x1004); len(ids) < 4 {
@@ -241,7 +245,7 @@ func TestControlIsBounded(t *testing.T) {
 			defer cancel()
 			_, err := p.Control(ctx, s, make([]byte, 32))
 			t.Logf("a request that may take %v ended after %v: %v", within, time.Since(from), err)
-			if late := time.Since(from) - min(within, controlTime); late < -50*time.Millisecond || late > 2*time.Second {
+			if late := time.Since(from) - min(within, controlTime); late < -50*time.Millisecond || late > soon {
 				err = errors.New("too early, or too late")
 			}
 			ended <- err
@@ -266,7 +270,7 @@ func TestControlIsBounded(t *testing.T) {
 		runtime.Gosched()
 	}
 	device, from := b.p.device, time.Now()
-	if err := b.p.Close(); err != nil || time.Since(from) > controlTime+2*time.Second {
+	if err := b.p.Close(); err != nil || time.Since(from) > controlTime+soon {
 		t.Errorf("Close took %v: %v", time.Since(from), err)
 	}
 	<-ended
