@@ -242,3 +242,16 @@ func TestTwentyThousandObjectsInOneReply(t *testing.T) {
 		t.Fatalf("counted %d queries", n)
 	}
 }
+
+// A phone that is only to be charged has no interface for files, from the next time that it is plugged in until its owner chooses
+// otherwise.
+func TestAPhoneThatIsOnlyCharged(t *testing.T) {
+	p := NewPhone(Config{})
+	defer p.Unplug()
+	for _, charge := range []bool{false, true, false} {
+		p.ChargeOnly(charge)
+		if got := p.Plug().Class; (got != 6) != charge {
+			t.Errorf("charge only %v: class %d", charge, got)
+		}
+	}
+}

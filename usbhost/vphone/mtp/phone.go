@@ -77,7 +77,8 @@ type Phone struct {
 	zone    *time.Location
 	drop    *time.Timer // of Quirks.DropAfter
 	locked  bool
-	runs    int // how often it was plugged in
+	charge  bool // see ChargeOnly
+	runs    int  // how often it was plugged in
 	server  *server
 	att     *vphone.Attachment
 	faults  map[string]*fault
@@ -128,6 +129,7 @@ func (p *Phone) Plug() usbhost.Interface {
 	for _, st := range p.cfg.Storages {
 		s.show(st, !p.locked)
 	}
+	s.charge = p.charge
 	p.server = s
 	p.att = vphone.Plug(device{s}, p.cfg.Wire)
 	if d := p.cfg.Quirks.DropAfter; d > 0 {
@@ -222,6 +224,14 @@ func (p *Phone) allow(on bool) {
 	for _, st := range p.cfg.Storages {
 		s.show(st, on)
 	}
+}
+
+// ChargeOnly is the owner choosing "charge this phone", or file transfer again, in its USB settings: from when it is plugged in the
+// next time, it has no interface that is good for files, or has one. A phone does that by itself: it leaves and comes back.
+func (p *Phone) ChargeOnly(on bool) {
+	p.mu.Lock()
+	p.charge = on
+	p.mu.Unlock()
 }
 
 // Storages are the phone's memories, as given in its Config.

@@ -17,10 +17,11 @@ var errNoResponse = errors.New("mtp: no response")
 
 // server is one run of the phone's MTP server, from Plug to Unplug.
 type server struct {
-	phone *Phone
-	run   int // how often it was plugged in
-	port  *vphone.Port
-	bufs  [2][]byte // of chunkSize, made when first needed
+	phone  *Phone
+	charge bool // has no interface for files; see Phone.ChargeOnly
+	run    int  // how often it was plugged in
+	port   *vphone.Port
+	bufs   [2][]byte // of chunkSize, made when first needed
 
 	// Of the serving goroutine alone:
 	pending *pending
@@ -215,10 +216,14 @@ type device struct{ s *server }
 
 func (d device) Describe() usbhost.Interface {
 	c := d.s.phone.cfg
-	return usbhost.Interface{
+	i := usbhost.Interface{
 		Vendor: c.Vendor, Product: c.Product, Serial: c.Serial, Maker: c.Maker, Model: c.Model,
 		Class: 6, SubClass: 1, Protocol: 1, // still image capture, PIMA 15740
 	}
+	if d.s.charge {
+		i.Class, i.SubClass, i.Protocol = 0xff, 0, 0 // the maker's own business
+	}
+	return i
 }
 
 func (d device) Serve(port *vphone.Port) {
