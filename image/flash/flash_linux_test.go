@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -171,6 +173,49 @@ func TestDriveOfABox(t *testing.T) {
 		if found, err := marked(t.Context(), bytes.NewReader(append(make([]byte, at), wide("phone-backup-bo")...))); !found || err != nil {
 			t.Errorf("at %d: %v, %v", at, found, err)
 		}
+	}
+}
+
+// Two cards have two signatures, each with a root that is its own; nothing else of the image is changed.
+func TestEachCardIsItsOwn(t *testing.T) {
+	image := bytes.Repeat([]byte{7}, 20<<20)
+	const line, beyond = 9<<20 + 512, 17 << 20
+	copy(image[440:], []byte{0xc5, 0xb0, 0xc5, 0xb0})
+	binary.LittleEndian.PutUint32(image[446+8:], 8192)        // the boot partition begins at 4 MiB
+	binary.LittleEndian.PutUint32(image[446+12:], 12<<20/512) // and ends at 16
+	for _, at := range []int{line, line + 4<<20, beyond} {
+		copy(image[at:], "console=serial0 root=PARTUUID=b0c5b0c5-02 ro")
+	}
+	path := filepath.Join(t.TempDir(), "card.img")
+	if err := os.WriteFile(path, image, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var ids []uint32
+	for range 2 {
+		m, device := pc(t, nil)
+		if err := run(t.Context(), []string{"--image", path, "--device", device}, m, strings.NewReader("sdb 25 MB\n"), io.Discard); err != nil {
+			t.Fatal(err)
+		}
+		got, err := os.ReadFile(device)
+		if err != nil {
+			t.Fatal(err)
+		}
+		id := binary.LittleEndian.Uint32(got[440:])
+		want := bytes.Clone(image)
+		binary.LittleEndian.PutUint32(want[440:], id)
+		for _, at := range []int{line, line + 4<<20} {
+			copy(want[at:], fmt.Sprintf("console=serial0 root=PARTUUID=%08x-02 ro", id))
+		}
+		if !bytes.Equal(got[:len(want)], want) {
+			t.Errorf("the card with %08x is not its image, with that in the place of the shared one", id)
+		}
+		if held, err := look(t.Context(), bytes.NewReader(got), disk{}); held != ourCard || err != nil {
+			t.Errorf("it is not known for a box's card: %v, %v", held, err)
+		}
+		ids = append(ids, id)
+	}
+	if ids[0] == ids[1] || ids[0] == 0xb0c5b0c5 {
+		t.Errorf("the cards are %08x", ids)
 	}
 }
 

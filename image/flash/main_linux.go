@@ -24,9 +24,9 @@ func main() {
 
 // run writes what the arguments name to where they say, once the answer read from in agrees.
 func run(ctx context.Context, args []string, m machine, in io.Reader, out io.Writer) error {
-	var image, device string
+	var file, device string
 	flags := pflag.NewFlagSet("flash", pflag.ContinueOnError)
-	flags.StringVar(&image, "image", "bin/card.img", "the image's `file`")
+	flags.StringVar(&file, "image", "bin/card.img", "the image's `file`")
 	flags.StringVar(&device, "device", "", "the card, as /dev/sdX or /dev/mmcblkN")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -34,7 +34,7 @@ func run(ctx context.Context, args []string, m machine, in io.Reader, out io.Wri
 	if device == "" {
 		return errors.New("which card? make flash DEV=/dev/sdX (lsblk lists what is there)")
 	}
-	src, err := os.Open(image)
+	src, err := os.Open(file)
 	if err != nil {
 		return err
 	}
@@ -69,8 +69,12 @@ func run(ctx context.Context, args []string, m machine, in io.Reader, out io.Wri
 	if err := ask(d, held, in, out); err != nil {
 		return err
 	}
+	image, err := newOwn(src)
+	if err != nil {
+		return err
+	}
 	c := inReader{to}
-	if err := write(ctx, c, src, info.Size(), out); err != nil {
+	if err := write(ctx, c, image, info.Size(), out); err != nil {
 		return err
 	}
 	c.show()

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -45,12 +44,11 @@ func wide(s string) []byte {
 
 // look finds out what a disk holds, by reading where file systems have their root folder.
 func look(ctx context.Context, r io.ReaderAt, d disk) (content, error) {
-	const signature = 0xb0c5b0c5 // image/pack's diskID
 	mbr := make([]byte, 512)
 	if _, err := r.ReadAt(mbr, 0); err != nil {
 		return nothing, fmt.Errorf("%s: %w", d.path, err)
 	}
-	if binary.LittleEndian.Uint32(mbr[440:]) == signature {
+	if signature(mbr)>>16 == family {
 		return ourCard, nil
 	}
 	for _, p := range append([]part{{}}, d.parts...) {
