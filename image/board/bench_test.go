@@ -235,9 +235,13 @@ func (x *box) hear(text string) string {
 
 func (x *box) listen(text string) (string, error) {
 	for from := time.Now(); time.Since(from) < patience; {
+		asked := time.Now()
 		line, ok := x.m.Next(silence)
-		if !ok {
-			return "", fmt.Errorf("the box ended, or said nothing for %v", silence)
+		switch {
+		case !ok && time.Since(asked) < silence:
+			return "", errors.New("the box ended") // by its watchdog, where nothing says so
+		case !ok:
+			return "", fmt.Errorf("the box said nothing for %v", silence)
 		}
 		if strings.Contains(line, text) {
 			return line, nil
