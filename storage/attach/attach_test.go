@@ -171,6 +171,20 @@ func TestOneDiskIsOneDrive(t *testing.T) {
 	}
 }
 
+// A box's card in a reader is told, and nothing of it is mounted, as large as its /perm may be and whatever lies there.
+func TestTheCardOfABoxIsNoDrive(t *testing.T) {
+	pc := newMachine()
+	m := newMounts(Options{Ours: func(string) bool { return true }}, pc)
+	pc.supers["/dev/sda1"] = superblock{Type: "vfat", Name: "FAT32", UUID: "00000001", Label: "BOXD"}
+	pc.supers["/dev/sda2"], _ = signed(append([]byte("hsqs"), make([]byte, head)...))
+	pc.supers["/dev/sda4"] = superblock{Type: "ext4", Name: "ext4", UUID: "00000004", Label: "perm"}
+	pc.plug("sda", superblock{}, part{"sda1", "8:1", 128 << 20}, part{"sda2", "8:2", 192 << 20}, part{"sda3", "8:3", 192 << 20}, part{"sda4", "8:4", 32 << 30})
+	d := updated(t, m)
+	if len(d) != 1 || d[0].Dir != "" || len(pc.log) > 0 || !strings.Contains(fmt.Sprint(d[0].Problem), "starts from") {
+		t.Errorf("%+v, %q", d, pc.log)
+	}
+}
+
 // A copy of a disk has the same number, and another folder.
 func TestClonesAreMountedApart(t *testing.T) {
 	pc := newMachine()

@@ -226,6 +226,10 @@ func (m *Mounts) arrive(d disk) *arrival {
 		}
 		all = append(all, volume{p, s})
 	}
+	// The card of another box has its key on it, and such a system's card is no place for backups: nothing of it is mounted.
+	if i := slices.IndexFunc(all, func(v volume) bool { return v.super.Name == squashfs }); i >= 0 && len(all) > 1 {
+		return m.refused(d, all[i], "is the card that a box or another small computer starts from; it is left as it is")
+	}
 	// A disk's own table says nothing of what its parts are worth: the largest that holds a file system is the drive, so that
 	// what a computer puts beside it for itself is never taken for one. What a box made goes before it.
 	slices.SortStableFunc(all, func(x, y volume) int {

@@ -44,6 +44,7 @@ const (
 	forMacs    = "for Macs, which this box cannot write"
 	forServers = "which this box cannot mount"
 	sealed     = "encrypted by another computer"
+	squashfs   = "squashfs"
 )
 
 // signatures tell apart what the box does not mount: libblkid knows the same places (util-linux, libblkid/src/superblocks).
@@ -63,7 +64,7 @@ var signatures = []struct {
 	{64<<10 + 64, "_BHRfS_M", superblock{Name: "Btrfs", Use: forServers}},
 	{0, "XFSB", superblock{Name: "XFS", Use: forServers}},
 	{1024, "\x10\x20\xf5\xf2", superblock{Name: "F2FS", Use: forServers}},
-	{0, "hsqs", superblock{Name: "squashfs", Use: "a system's own, for reading only"}},
+	{0, "hsqs", superblock{Name: squashfs, Use: "a system's own, for reading only"}},
 	{32<<10 + 1, "CD001", superblock{Name: "CD-ROM", Use: "for reading only"}},
 	{512, "LABELONE", superblock{Name: "LVM", Use: forServers}},
 	{4096 - 10, "SWAPSPACE2", superblock{Name: "swap", Use: "a computer's swap space"}},

@@ -147,7 +147,7 @@ func files() {
 	}
 	for line := range strings.Lines(string(b)) {
 		f := strings.Fields(line)
-		say("mount %s %s %s", f[1], f[2], f[3])
+		say("mount %s %s %s %s", f[1], f[2], f[3], f[0])
 	}
 	b, err = os.ReadFile("/proc/sys/kernel/modules_disabled")
 	say("modules disabled %s %v", bytes.TrimSpace(b), err)
