@@ -156,7 +156,7 @@ func link(args []string) error {
 }
 
 // found is how long a device may take to be found.
-const found = time.Minute
+const found = 5 * time.Minute
 
 func wait(args []string) error {
 	if len(args) != 1 {
