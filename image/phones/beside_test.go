@@ -1,10 +1,12 @@
 package main_test
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -14,11 +16,12 @@ import (
 	"phonebackupbox/usbhost/vphone/mtp"
 )
 
-var beside = flag.Bool("beside", false, "measure our driver beside libmtp and jmtpfs, on one phone in one machine")
+var beside = flag.Bool("beside", false, "measure our driver beside libmtp, jmtpfs and go-mtpfs, on one phone in one machine")
 
 // TestBesideOthers measures what docs/BENCHMARKS.md says of phones: the same simulated phone, plugged into the same machine,
-// used by libmtp's programs, by jmtpfs and by our driver. A figure is of all that one of them does from when the kernel has
-// found the phone: opening it, listing it, and reading it.
+// used by libmtp's programs, by jmtpfs and go-mtpfs, and by our driver. A figure is of all that one of them does from when the
+// kernel has found the phone: opening it, listing it, and reading it; its processor time is the machine's, which other work on
+// this computer does not change. It ends with the lines of the table.
 func TestBesideOthers(t *testing.T) {
 	if !*beside {
 		t.Skip(`measures, which takes minutes: make e2e ARGS="-run Beside -beside"`)
@@ -29,78 +32,104 @@ func TestBesideOthers(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := peers(t)
-	files := programs(t, dir, "mtp-files", "mtp-connect", "jmtpfs")
+	files := programs(t, dir, "mtp-files", "mtp-connect", "jmtpfs", "go-mtpfs", "fusermount3")
+	files["bin/fusermount"] = files["bin/fusermount3"]
 	files["usr/share/misc/magic.mgc"] = filepath.Join(dir, "root/usr/lib/file/magic.mgc")
 	l := start(t, vm.Config{Kernel: kernel, Memory: 2048}, files)
 	l.do("mkdir /tmp/got")
 	c := l.cable()
-	when := time.Date(2024, 2, 29, 12, 0, 0, 0, time.UTC)
-	objects := func(n int) *vphone.Storage {
+	// The figures that every client has, and jmtpfs's and go-mtpfs's way to do a thing.
+	const walked, summed = "walk AT", "sum AT"
+	mounts := func(does string) map[string][]string {
+		return map[string][]string{"jmtpfs": {"run /bin/jmtpfs AT", does, "peak jmtpfs"}, "go-mtpfs": {"serve AT /bin/go-mtpfs", does, "peak go-mtpfs"}}
+	}
+	with := func(m map[string][]string, libmtp ...string) map[string][]string {
+		m["libmtp"] = libmtp
+		return m
+	}
+	var rows []row
+	for _, p := range []struct {
+		what   string
+		files  int
+		size   int64 // bytes, of each file; empty files are only listed
+		others map[string][]string
+	}{
+		{"list 1,000 objects", 998, 0, with(mounts(walked), "quiet /bin/mtp-files")},
+		{"read and hash a film of 50 MB", 1, 50e6, with(mounts(summed), "quiet /bin/mtp-connect --getfile /DCIM/000/IMG_00000.jpg /tmp/got/film", "sum /tmp/got")},
+		{"read and hash 12 photos of 4 MB", 12, 4e6, mounts(summed)},
+		{"list 10,000 objects", 9980, 0, map[string][]string{"libmtp": {"quiet /bin/mtp-files"}, "go-mtpfs": mounts(walked)["go-mtpfs"]}}, // jmtpfs asks as libmtp does, and slower
+	} {
 		s := vphone.NewStorage("Internal shared storage", 64<<30, nil)
-		for i := range n - n/500 - 1 { // the rest are folders
-			if err := s.Put(fmt.Sprintf("DCIM/%03d/IMG_%05d.jpg", i/500, i), when, vphone.Text("")); err != nil {
+		for i := range p.files {
+			if err := s.Put(fmt.Sprintf("DCIM/%03d/IMG_%05d.jpg", i/500, i), time.Date(2024, 2, 29, 12, 0, 0, 0, time.UTC), vphone.Generated(uint64(i), p.size)); err != nil {
 				t.Fatal(err)
 			}
 		}
-		return s
-	}
-	video := vphone.NewStorage("Internal shared storage", 64<<30, nil)
-	if err := video.Put("DCIM/VID.mp4", when, vphone.Generated(1, 200e6)); err != nil {
-		t.Fatal(err)
-	}
-	phones := []struct {
-		what    string
-		storage *vphone.Storage
-		libmtp  []string
-		jmtpfs  string
-	}{
-		{"list 1,000 objects", objects(1000), []string{"quiet /bin/mtp-files"}, "walk"},
-		{"list 10,000 objects", objects(10_000), []string{"quiet /bin/mtp-files"}, ""}, // jmtpfs asks as libmtp does, and slower
-		{"read 200 MB", video, []string{"quiet /bin/mtp-connect --getfile /DCIM/VID.mp4 /tmp/got/VID"}, ""},
-		// The driver's Tree hashes what it is given.
-		{"read and hash 200 MB", video, []string{"quiet /bin/mtp-connect --getfile /DCIM/VID.mp4 /tmp/got/VID", "sum /tmp/got"}, "sum"},
-	}
-	for i, p := range phones {
-		l.measure(c, p.what, "libmtp", p.storage, "", p.libmtp...)
-		if p.jmtpfs == "" {
-			continue
+		l.do("bus") // takes every phone that comes, until deaf
+		ours := l.measure(c, p.what, "our driver", s, "pull mtp:VPHONE0001")
+		l.do("deaf")
+		rows = append(rows, ours)
+		for _, who := range []string{"go-mtpfs", "libmtp", "jmtpfs"} {
+			if commands := p.others[who]; commands != nil {
+				at := fmt.Sprintf("/tmp/phone%d", len(rows))
+				l.do("mkdir %s", at)
+				r := l.measure(c, p.what, who, s, strings.Split(strings.ReplaceAll(strings.Join(commands, "\n"), "AT", at), "\n")...)
+				r.times = r.spent / ours.spent
+				rows = append(rows, r)
+			}
 		}
-		at := fmt.Sprintf("/tmp/phone%d", i)
-		l.do("mkdir %s", at)
-		l.measure(c, p.what, "jmtpfs", p.storage, "", "run /bin/jmtpfs "+at, p.jmtpfs+" "+at)
 	}
-	l.do("bus") // takes every phone that comes from now on
-	for _, p := range phones {
-		l.measure(c, p.what, "boxd's driver", p.storage, "ARRIVED", "pull mtp:VPHONE0001")
+	for _, r := range rows {
+		t.Logf("| %s | %s | %d | %.1f | %.1f | %.1f | %.0f |", r.what, r.who, r.transactions, r.took, r.spent, cmp.Or(r.times, 1), r.peak/1024)
 	}
 	l.off()
 }
 
-// measure has a program do something with a phone that was just plugged in, and tells what that took. If the machine has to
-// say something before it is begun, that counts, and what the program says of its own time: it prints more than the others.
-func (l *lab) measure(c *cable, what, who string, s *vphone.Storage, first string, commands ...string) {
+// row is what was measured.
+type row struct {
+	what, who    string
+	transactions int
+	took         float64 // seconds
+	spent        float64 // seconds of processor time, the machine's
+	times        float64 // as much of it as our driver took
+	peak         float64 // KiB of memory
+}
+
+// measure has a client do something with a phone that is plugged in, and tells what that took. What our driver says of its own
+// time counts for it: it prints a line for each file.
+func (l *lab) measure(c *cable, what, who string, s *vphone.Storage, commands ...string) row {
 	l.Helper()
 	phone := mtp.NewPhone(mtp.Config{Storages: []*vphone.Storage{s}})
-	begin := time.Now()
+	before := l.spent()
 	c.plug(phone)
-	if first == "" {
-		l.do("wait 18d1")
-		begin = time.Now()
+	begin := time.Now()
+	if who == "our driver" {
+		l.await("ARRIVED")
 	} else {
-		l.await(first)
+		l.do("wait 18d1")
+		begin, before = time.Now(), l.spent()
 	}
-	took := time.Since(begin)
+	r := row{what: what, who: who, took: time.Since(begin).Seconds()}
 	for _, command := range commands {
 		begin := time.Now()
 		said := l.do("%s", command)
+		took := time.Since(begin).Seconds()
 		if report := lines(said, "REPORT"); len(report) == 1 {
-			var ms int
+			var ms float64
 			if _, err := fmt.Sscan(report[0][strings.LastIndex(report[0], " in ")+4:], &ms); err != nil {
 				l.Fatal(err)
 			}
-			took += time.Duration(ms) * time.Millisecond
-		} else {
-			took += time.Since(begin)
+			took = ms / 1000
+		}
+		if peak := lines(said, "PEAK"); len(peak) == 1 {
+			kb, err := strconv.ParseFloat(peak[0], 64)
+			if err != nil {
+				l.Fatal(err)
+			}
+			r.peak = max(r.peak, kb)
+		}
+		if !strings.HasPrefix(command, "peak ") {
+			r.took += took
 		}
 	}
 	var operations []string
@@ -108,7 +137,19 @@ func (l *lab) measure(c *cable, what, who string, s *vphone.Storage, first strin
 		operations = append(operations, fmt.Sprintf("%04x: %d", op, n))
 	}
 	slices.Sort(operations)
-	l.Logf("%-20s %-14s %6d transactions %6.1f s  (%s)", what, who, phone.Stats().Transactions, took.Seconds(), strings.Join(operations, ", "))
+	r.transactions, r.spent = phone.Stats().Transactions, l.spent()-before
+	l.Logf("%-32s %-10s %6d transactions %6.1f s, processor %6.1f s, %6.0f KiB  (%s)", what, who, r.transactions, r.took, r.spent, r.peak, strings.Join(operations, ", "))
 	c.unplug()
 	l.do("gone 18d1")
+	return r
+}
+
+// spent is the machine's processor time, in seconds.
+func (l *lab) spent() float64 {
+	l.Helper()
+	d, err := l.m.Spent()
+	if err != nil {
+		l.Fatal(err)
+	}
+	return d.Seconds()
 }

@@ -30,6 +30,8 @@ func (g *guest) commands() map[string]func(args []string) error {
 		"wait":   wait,     // VENDOR: until the kernel has found its device; INTERFACE tells where in sysfs
 		"gone":   gone,     // VENDOR: until the kernel has none any more
 		"quiet":  quiet,    // PROGRAM ARG…: run, but what it prints is thrown away: the console is slow
+		"serve":  serve,    // DIR PROGRAM ARG…: runs on, until DIR is a file system of its own
+		"peak":   peak,     // PROGRAM: PEAK tells the most memory that it had while it ran, in kB; "init" is ourselves
 		"walk":   walk,     // DIR: look at all that is below, as a file manager does
 		"age":    age,      // DIR: every file below gets a time of its own
 		"empty":  empty,    // DIR: removes all that is in it

@@ -74,7 +74,7 @@ func programs(t *testing.T, dir string, names ...string) map[string]string {
 // find looks a program or library up.
 func find(t *testing.T, dir, name string) string {
 	t.Helper()
-	for _, in := range []string{"usr/bin", "usr/sbin", "lib/aarch64-linux-gnu", "usr/lib/aarch64-linux-gnu", "lib", "usr/lib"} {
+	for _, in := range []string{"usr/bin", "usr/sbin", "bin", "lib/aarch64-linux-gnu", "usr/lib/aarch64-linux-gnu", "lib", "usr/lib"} {
 		if path := filepath.Join(dir, "root", in, name); regular(path) {
 			return path
 		}

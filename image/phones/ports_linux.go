@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -79,13 +80,40 @@ func (p *ports) phone(args []string) (usbhost.Phone, error) {
 	return p.phones[usbhost.ID(args[0])], nil
 }
 
-// pull backs a phone up into memory. MOVED tells how many bytes have come; ENDED, when it ended early, how long after the last.
+// hashes is a Tree that keeps of each file what its hash is, since the memory is measured.
+type hashes struct {
+	*vphone.Tree
+	mu sync.Mutex // guards of
+	of map[string]hashed
+}
+
+type hashed struct {
+	sum  []byte // SHA-256
+	size int64  // bytes
+}
+
+func (t *hashes) Create(name string, size int64, mtime time.Time, r io.Reader) error {
+	h := sha256.New()
+	n, err := io.Copy(h, r)
+	if err != nil {
+		return err
+	}
+	t.mu.Lock()
+	t.of[name] = hashed{h.Sum(nil), n}
+	t.mu.Unlock()
+	return t.Tree.Create(name, 0, mtime, strings.NewReader(""))
+}
+
+// pull backs a phone up, and keeps nothing of it. MOVED tells how many bytes have come; ENDED, when it ended early, how long after the last.
 func (p *ports) pull(args []string) error {
 	phone, err := p.phone(args)
 	if err != nil {
 		return err
 	}
-	tree, from := vphone.NewTree(), time.Now()
+	if err := forgetPeak(); err != nil {
+		return err
+	}
+	tree, from := &hashes{Tree: vphone.NewTree(), of: make(map[string]hashed)}, time.Now()
 	var moved int64
 	var last time.Time
 	report, err := phone.Backup(context.Background(), tree, func(w usbhost.Progress) {
@@ -101,11 +129,14 @@ func (p *ports) pull(args []string) error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(tree.Nodes)) {
 		if n := tree.Nodes[name]; !n.Dir {
-			say("FILE %x %d %d %s", n.Sum, n.Size, n.ModTime.Unix(), name)
+			say("FILE %x %d %d %s", tree.of[name].sum, tree.of[name].size, n.ModTime.Unix(), name)
 		}
 	}
 	for _, problem := range report.Problems {
 		say("PROBLEM %s: %s", problem.Name, problem.Reason)
+	}
+	if err := peak([]string{"init"}); err != nil {
+		return err
 	}
 	say("REPORT listed=%d stored=%d problems=%d moved=%d in %d ms", report.Listed, report.Stored, len(report.Problems), report.Moved, took.Milliseconds())
 	return nil

@@ -4,6 +4,7 @@ package vm
 
 import (
 	"bufio"
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -13,6 +14,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -143,6 +145,22 @@ func (m *Machine) Log() string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.log.String()
+}
+
+// Spent is how much processor time the machine has taken so far: what it did, whatever else the computer does meanwhile.
+func (m *Machine) Spent() (time.Duration, error) {
+	p, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", m.cmd.Process.Pid))
+	if err != nil {
+		return 0, fmt.Errorf("vm: %w", err)
+	}
+	f := strings.Fields(string(p[bytes.LastIndexByte(p, ')')+1:])) // from the third field on (proc(5)); the name before it may hold blanks
+	var ticks [2]int64
+	for i := range ticks {
+		if ticks[i], err = strconv.ParseInt(f[11+i], 10, 64); err != nil { // utime, stime
+			return 0, fmt.Errorf("vm: processor time: %w", err)
+		}
+	}
+	return time.Duration(ticks[0]+ticks[1]) * (time.Second / 100), nil // USER_HZ is 100 on every architecture of ours
 }
 
 // CutPower ends the machine at once. What its disks had not flushed is theirs to keep or to lose. It may be called again.
