@@ -42,6 +42,7 @@ var testUses = map[string][]string{
 	"usbhost/adb":    {"usbhost/vphone", "usbhost/vphone/adb"},
 	"usbhost/folder": {"usbhost/vphone"},
 	"usbhost/libusb": {"usbhost/vphone"},
+	"hal/rpi":        {"hal/rpi/pty"},
 	"ui/led":         {"hal/vboard"},
 }
 

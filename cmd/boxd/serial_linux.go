@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"phonebackupbox/firmware"
 	"phonebackupbox/hal/rpi"
 	"phonebackupbox/ui/console"
 )
@@ -20,6 +21,8 @@ const (
 	autoConsole  = "auto" // the port that the kernel writes its messages to
 	consoleBaud  = 115200 // as in the kernel's command line
 	consoleAgain = 10 * time.Second
+	consoleIdle  = 10 * time.Minute      // of a person who went away
+	consoleEvery = 50 * time.Millisecond // nobody types faster; noise does
 )
 
 // consolePort is the path of the port that --console names; "" if there is none.
@@ -71,7 +74,8 @@ func (a *appliance) converse(ctx context.Context, port, state, log string) error
 	if err != nil {
 		return err
 	}
-	c := console.New(a.box, console.Options{Echo: true, Prompt: "box> ", Locked: true, Unlock: a.unlock(), Commands: a.consoleCommands(state, log)})
+	c := console.New(a.box, console.Options{Echo: true, Prompt: "box> ", Locked: true, Unlock: a.unlock(), LockAfter: consoleIdle, Every: consoleEvery,
+		Commands: a.consoleCommands(state, log)})
 	err = c.Run(ctx, s)
 	if cerr := s.Close(); err == nil && ctx.Err() == nil { // ctx's end has closed it already
 		err = cerr
@@ -91,6 +95,18 @@ func (a *appliance) consoleCommands(state, log string) []console.Command {
 				}
 			}
 			_, err := io.WriteString(w, strings.Join(append(lastLines(log, n), ""), "\n"))
+			return err
+		}},
+		{Name: "update", Help: "which version runs, and what becomes of a new one", Run: func(_ context.Context, w io.Writer, _ []string) error {
+			if a.updates == nil {
+				return errors.New("this box takes no updates: it does not run from a card of its own")
+			}
+			s := a.updates.Status()
+			lines := s.Lines()
+			if on := s.Arriving; on != nil {
+				lines = append(lines, fmt.Sprintf("Version %s is coming in: %s of %s.", printable(on.Version), firmware.Bytes(on.Done), firmware.Bytes(on.Size)))
+			}
+			_, err := io.WriteString(w, strings.Join(append(lines, ""), "\n"))
 			return err
 		}},
 		{Name: "report", Help: "what to send to whoever helps; no names and no secrets", Run: func(_ context.Context, w io.Writer, _ []string) error {

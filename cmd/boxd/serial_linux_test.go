@@ -5,7 +5,7 @@ package main
 import (
 	"bytes"
 	"context"
-	"fmt"
+	"errors"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -13,27 +13,20 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"phonebackupbox/firmware"
+	"phonebackupbox/hal/rpi/pty"
+	"phonebackupbox/ui/web"
 )
 
 // openPty opens a pair of terminals: the far end, and the path of the near one.
 func openPty(t *testing.T) (far *os.File, near string) {
 	t.Helper()
-	far, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	far, near, err := pty.Open()
 	if err != nil {
 		t.Skip(err)
 	}
 	t.Cleanup(func() { _ = far.Close() })
-	if err := unix.IoctlSetPointerInt(int(far.Fd()), unix.TIOCSPTLCK, 0); err != nil {
-		t.Fatal(err)
-	}
-	n, err := unix.IoctlGetInt(int(far.Fd()), unix.TIOCGPTN)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return far, fmt.Sprintf("/dev/pts/%d", n)
+	return far, near
 }
 
 // hears reads from the far end until words came.
@@ -125,4 +118,71 @@ func TestConsoleTellsTheLog(t *testing.T) {
 	if got := say("report"); !strings.Contains(got, "phase starting") || !strings.Contains(got, "three") {
 		t.Errorf("%q", got)
 	}
+}
+
+// A port that is flooded with noise, as fast as it takes it, holds nobody up; when that ends, what is typed is heard within seconds. The code
+// opens it, and only then is there more than the status.
+func TestAFloodOnTheSerialLine(t *testing.T) {
+	far, near := openPty(t)
+	l := &lab{T: t, state: t.TempDir()}
+	l.runOn(&bays{}, func() {
+		claim, err := web.OpenClaim(claimStore{l.state}, func() (time.Time, bool) { return time.Now(), true })
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := &appliance{box: l.box, claim: claim}
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- a.converse(ctx, near, l.state, filepath.Join(l.state, boxLog)) }()
+		hears(t, far, "box> ")
+		flooded := make(chan int, 1)
+		if err := far.SetWriteDeadline(time.Now().Add(2 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			sent := 0
+			for noise := bytes.Repeat([]byte("\xf8\x00\r~\r"), 1000); ; {
+				n, err := far.Write(noise)
+				if sent += n; err != nil {
+					flooded <- sent
+					return
+				}
+			}
+		}()
+		until := time.Now().Add(2 * time.Second)
+		lines := 0
+		for p := make([]byte, 4096); time.Now().Before(until); {
+			if err := far.SetReadDeadline(until); err != nil {
+				t.Fatal(err)
+			}
+			n, _ := far.Read(p)
+			lines += bytes.Count(p[:n], []byte("this console is locked"))
+		}
+		if sent := <-flooded; sent < 10_000 || lines > 2*int(2*time.Second/consoleEvery) {
+			t.Errorf("%d bytes of noise were taken and %d lines answered", sent, lines)
+		}
+		if err := errors.Join(far.SetWriteDeadline(time.Time{}), far.SetReadDeadline(time.Now().Add(time.Minute))); err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range [][2]string{{"status", "protection:"}, {"phones", "this console is locked"}, {"code " + claim.Code(), "ok; help tells"}, {"phones", "no phones yet"},
+			{"update", "this box takes no updates"}, {"restore", "now: there is no backup"}, {"report", "the log:"}} {
+			answered := make(chan struct{})
+			go func() { // what is typed while noise is thrown away goes with it: a person types it again
+				for {
+					_, _ = far.WriteString(s[0] + "\r")
+					select {
+					case <-answered:
+						return
+					case <-time.After(2 * time.Second):
+					}
+				}
+			}()
+			hears(t, far, s[1])
+			close(answered)
+		}
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
 }

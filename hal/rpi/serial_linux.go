@@ -100,5 +100,17 @@ func (s *Serial) write(p []byte) (int, error) {
 	return 0, ErrStuck
 }
 
+// DropInput throws away what came and was not read. The kernel has 4 KiB of it at hand and up to 64 KiB behind that, which move up when the
+// former are dropped.
+func (s *Serial) DropInput() error {
+	for range 20 {
+		if err := s.port.ResetInputBuffer(); err != nil {
+			return err
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return nil
+}
+
 // Close lets go of the port.
 func (s *Serial) Close() error { return s.port.Close() }

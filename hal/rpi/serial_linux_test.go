@@ -3,31 +3,23 @@ package rpi
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"phonebackupbox/hal/rpi/pty"
 )
 
 // openPty opens a pair of terminals: the far end, and the path of the near one.
 func openPty(t *testing.T) (far *os.File, near string) {
 	t.Helper()
-	far, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	far, near, err := pty.Open()
 	if err != nil {
 		t.Skip(err)
 	}
 	t.Cleanup(func() { _ = far.Close() })
-	if err := unix.IoctlSetPointerInt(int(far.Fd()), unix.TIOCSPTLCK, 0); err != nil {
-		t.Fatal(err)
-	}
-	n, err := unix.IoctlGetInt(int(far.Fd()), unix.TIOCGPTN)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return far, fmt.Sprintf("/dev/pts/%d", n)
+	return far, near
 }
 
 func TestSerial(t *testing.T) {

@@ -45,7 +45,7 @@ func (c *Console) doing() []Command {
 		{"accept", "PHONE", "it is right that a phone holds far fewer files: its older backups go as others do", c.accept},
 		{"check", "", "look at the drives again", func(ctx context.Context, w io.Writer, _ []string) error { return c.do(ctx, w, firmware.CheckDrives{}) }},
 		{"ack", "", "put away what was only news", func(ctx context.Context, w io.Writer, _ []string) error { return c.do(ctx, w, firmware.Acknowledge{}) }},
-		{"restore", "", "how to put a backup onto a new phone", restore},
+		{"restore", "", "how to put a backup onto a new phone, and what is in its way", c.restore},
 		{"shutdown", "yes", "flush the drives, so that the power may be pulled", c.shutdown},
 	}
 }
@@ -249,14 +249,43 @@ func (c *Console) accept(ctx context.Context, w io.Writer, args []string) error 
 	return c.do(ctx, w, firmware.AcceptShrunk{Phone: id})
 }
 
-func restore(_ context.Context, w io.Writer, _ []string) error {
+// restore only tells: what a restore needs is a hand at the box, and no line can be that.
+func (c *Console) restore(_ context.Context, w io.Writer, _ []string) error {
 	_, err := fmt.Fprintf(w, `A restore takes a hand at the box:
   1. plug in the new, empty phone and nothing else
   2. hold the button for %s, until all five lights are lit, and let go
   3. with several phones in the vault, tap until the light shows the right one
   4. double-tap within %s
-`, firmware.Span(firmware.ArmAfter), firmware.Span(firmware.ConfirmFor))
+now: %s
+`, firmware.Span(firmware.ArmAfter), firmware.Span(firmware.ConfirmFor), readyToRestore(c.box.State()))
 	return err
+}
+
+// readyToRestore says how far a box is from a restore. What it says decides nothing.
+func readyToRestore(s firmware.State) string {
+	var here []firmware.Phone
+	backups := false
+	for _, p := range s.Phones {
+		if p.Attached() {
+			here = append(here, p)
+		}
+		backups = backups || p.LastComplete != nil || p.LastPartial != nil
+	}
+	switch {
+	case s.Restore != nil:
+		return safe(s.Title())
+	case !backups:
+		return "there is no backup that could be restored"
+	case len(here) == 0:
+		return "no phone is plugged in"
+	case len(here) > 1:
+		return fmt.Sprintf("%d phones are plugged in: leave only the new one", len(here))
+	case here[0].Enrolled:
+		return "the phone that is plugged in is one that the box backs up, so nothing is written to it"
+	case here[0].Locked:
+		return "the phone is locked: unlock it"
+	}
+	return "a phone is plugged in that the box does not back up; holding the button finds out whether it is empty"
 }
 
 func (c *Console) shutdown(ctx context.Context, w io.Writer, args []string) error {

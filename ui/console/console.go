@@ -10,6 +10,7 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -51,19 +52,34 @@ type Options struct {
 	// Locked has the console show no more than the status until Unlock accepts what was typed after "code"; nil accepts nothing.
 	Locked bool
 	Unlock func(ctx context.Context, code string) error
+	// LockAfter has it lock itself again when no line was typed for so long; 0: never.
+	LockAfter time.Duration
+
+	// Every is how long each line takes at least. Lines that make no sense take twice as long as the one before, up to Every <<
+	// maxDoublings, and what came meanwhile is thrown away after a few: a port that is full of noise, or hears itself, costs the box next
+	// to nothing, and is one to speak with as soon as that ends. 0: no time.
+	Every time.Duration
 }
+
+const (
+	maxDoublings = 4
+	noise        = 3 // lines without sense, one after another
+)
 
 // Console speaks with one person.
 type Console struct {
 	box      Box
 	o        Options
 	commands []Command
-	locked   bool // used by Run's goroutine alone
+	locked   atomic.Bool
+	typed    chan struct{} // a line came
+	wrong    int           // lines in a row that made no sense; used by Run's goroutine alone
 }
 
 // New makes a Console. It starts nothing.
 func New(box Box, o Options) *Console {
-	c := &Console{box: box, o: o, locked: o.Locked}
+	c := &Console{box: box, o: o, typed: make(chan struct{}, 1)}
+	c.locked.Store(o.Locked)
 	own := append(c.looking(), c.doing()...)
 	for _, cmd := range own {
 		replaced := false
@@ -85,11 +101,12 @@ func (c *Console) Run(ctx context.Context, rw io.ReadWriter) error {
 	out := &output{w: rw, ctx: ctx}
 	var wg sync.WaitGroup
 	wg.Go(func() { c.follow(ctx, out) })
+	wg.Go(func() { c.lockIdle(ctx, out) })
 	unblock := context.AfterFunc(ctx, func() { stopReading(rw) })
 	defer wg.Wait()
 	defer cancel()
 	defer unblock()
-	lines := lineReader{r: bufio.NewReaderSize(rw, MaxLine), echo: c.o.Echo, out: out}
+	lines := lineReader{from: rw, r: bufio.NewReaderSize(rw, MaxLine), echo: c.o.Echo, out: out}
 	for {
 		if c.o.Prompt != "" {
 			out.print(c.o.Prompt)
@@ -100,13 +117,14 @@ func (c *Console) Run(ctx context.Context, rw io.ReadWriter) error {
 			return nil
 		case errors.Is(err, errTooLong):
 			out.print(fmt.Sprintf("! %v\n", err))
+			c.pause(ctx, &lines, false)
 			continue
 		case errors.Is(err, io.EOF):
 			return nil
 		case err != nil:
 			return fmt.Errorf("console: %w", err)
 		}
-		if err := c.obey(ctx, out, line); errors.Is(err, ErrQuit) {
+		if err = c.obey(ctx, out, line); errors.Is(err, ErrQuit) {
 			return nil
 		} else if err != nil {
 			out.print("! " + safe(err.Error()) + "\n")
@@ -114,6 +132,7 @@ func (c *Console) Run(ctx context.Context, rw io.ReadWriter) error {
 		if out.failed() != nil {
 			return fmt.Errorf("console: %w", out.failed())
 		}
+		c.pause(ctx, &lines, err == nil)
 	}
 }
 
@@ -134,8 +153,12 @@ func (c *Console) obey(ctx context.Context, out *output, line string) error {
 	if len(words) == 0 {
 		return nil
 	}
+	select {
+	case c.typed <- struct{}{}:
+	default: // lockIdle has not taken in the last one
+	}
 	name := strings.ToLower(words[0])
-	if c.locked {
+	if c.locked.Load() {
 		return c.obeyLocked(ctx, out, name, words[1:])
 	}
 	for _, cmd := range c.commands {
@@ -173,7 +196,7 @@ func (c *Console) obeyLocked(ctx context.Context, out *output, name string, args
 			}
 			return err
 		}
-		c.locked = false
+		c.locked.Store(false)
 		_, err := io.WriteString(out, "ok; help tells what there is\n")
 		return err
 	}

@@ -92,7 +92,7 @@ func TestLooking(t *testing.T) {
 		"snapshots": {"01234567  Anna's Pixel", "incomplete"},
 		"events":    {`hm\x07`},
 		"help":      {"backup [PHONE]", "leave this console"},
-		"restore":   {"hold the button for 10 s", "double-tap within 1 min"},
+		"restore":   {"hold the button for 10 s", "double-tap within 1 min", "now: 2 phones are plugged in: leave only the new one"},
 		"HELP":      {"status"},
 		"bogus\x07": {`! there is no command "bogus"; help`},
 		"shutdown":  {"! if you mean it: shutdown yes"},
@@ -285,6 +285,172 @@ func TestALockedConsole(t *testing.T) {
 		d = newDesk()
 		if said := talk(t, d, Options{Locked: true}, "code\nbackup\n"); len(d.asked) > 0 || !strings.Contains(said, "knows no code") {
 			t.Errorf("%v; it said:\n%s", d.asked, said)
+		}
+	})
+}
+
+// pipeTo is a console over a pipe in fake time: say types, and returns what comes until it is silent.
+func pipeTo(t *testing.T, d *desk, o Options) (say func(string) string, end func()) {
+	here, there := net.Pipe()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- New(d, o).Run(ctx, here) }()
+	heard := make(chan []byte, 1000)
+	go func() {
+		defer close(heard)
+		for {
+			p := make([]byte, 4096)
+			n, err := there.Read(p)
+			if err != nil {
+				return
+			}
+			heard <- p[:n]
+		}
+	}()
+	say = func(typed string) (all string) {
+		if _, err := io.WriteString(there, typed); err != nil {
+			t.Fatal(err)
+		}
+		for synctest.Wait(); len(heard) > 0; synctest.Wait() {
+			all += string(<-heard)
+		}
+		return all
+	}
+	return say, func() {
+		cancel()
+		if err := errors.Join(<-ended, there.Close()); err != nil {
+			t.Error(err)
+		}
+		for range heard {
+		}
+	}
+}
+
+// A person who went away leaves a console that locks itself, and writes nothing of what happens then; one who types now and then does not.
+func TestAnIdleConsoleLocks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk()
+		say, end := pipeTo(t, d, Options{Locked: true, LockAfter: 10 * time.Minute, Unlock: func(context.Context, string) error { return nil }})
+		defer end()
+		say("code X\nfollow\n")
+		for range 5 {
+			time.Sleep(9 * time.Minute)
+			if got := say("phones\n"); !strings.Contains(got, "Anna") {
+				t.Fatalf("it locked while it was used: %q", got)
+			}
+		}
+		time.Sleep(10*time.Minute + time.Second)
+		if got := say(""); got != "\n! locked: nothing was typed for 10 min\n" {
+			t.Errorf("%q", got)
+		}
+		s := d.State()
+		s.Lines = append(slices.Clone(s.Lines), firmware.Line{At: time.Unix(200, 0), Text: "secret"})
+		d.states <- s
+		if got := say("phones\nbackup\n"); strings.Contains(got, "Anna") || strings.Contains(got, "secret") || len(d.asked) > 0 {
+			t.Errorf("%q, asked %v", got, d.asked)
+		}
+		time.Sleep(time.Hour)
+		if got := say("code X\nphones\n"); strings.Contains(got, "nothing was typed") || !strings.Contains(got, "Anna") {
+			t.Errorf("%q", got)
+		}
+	})
+}
+
+// port is a line that never runs dry of noise until it is quiet, and what is written to it.
+type port struct {
+	wire
+	mu      sync.Mutex // guards what follows
+	quiet   bool
+	reads   int
+	dropped int
+}
+
+func (p *port) Read(b []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.quiet {
+		return p.wire.Read(b)
+	}
+	p.reads++
+	return copy(b, bytes.Repeat([]byte("\xf0\r"), len(b)/2)), nil
+}
+
+func (p *port) DropInput() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.dropped++
+	p.quiet = p.dropped == 1000
+	return nil
+}
+
+// A flood of noise costs one short read in most of a second, and when it ends what is typed next is heard.
+func TestNoiseCostsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const every = 50 * time.Millisecond
+		p := &port{wire: wire{Reader: strings.NewReader("status\nstatus\n")}}
+		begin := time.Now()
+		if err := New(newDesk(), Options{Locked: true, Every: every}).Run(t.Context(), p); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(begin); took < 990*every<<maxDoublings || p.reads > 1010 {
+			t.Errorf("%d reads in %v", p.reads, took)
+		}
+		if got := p.String(); strings.Count(got, "this console is locked") > 1010 || strings.Count(got, "protection:") != 2 {
+			t.Errorf("%d bytes, ends with %q", len(got), got[max(0, len(got)-200):])
+		}
+	})
+}
+
+// screen is a terminal that knows BS, CR and LF, and lines of any length.
+func screen(sent string) (lines []string) {
+	var line []rune
+	at := 0
+	for _, r := range sent {
+		switch r {
+		case '\b':
+			at = max(at-1, 0)
+		case '\r':
+			at = 0
+		case '\n':
+			lines, line = append(lines, strings.TrimRight(string(line), " ")), nil
+		default:
+			if at < len(line) {
+				line[at] = r
+			} else {
+				line = append(line, r)
+			}
+			at++
+		}
+	}
+	return lines
+}
+
+// FuzzLines: whatever is typed, what the screen shows is what the console heard, and no line is too long.
+func FuzzLines(f *testing.F) {
+	for _, seed := range []string{"status\r\n", "ab\x7f\x7f\x7fc\n", "x\x15y\x03z\r", "\x1b[1;5Da\x1bOP\n", "\xff\xfe\xc3\n", strings.Repeat("y", MaxLine+2) + "\n", "a\tb\x00\r\r\n"} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, typed []byte) {
+		var shown bytes.Buffer
+		l := lineReader{r: bufio.NewReader(bytes.NewReader(typed)), echo: true, out: &output{ctx: t.Context(), w: &shown}}
+		var heard []string
+		ascii := true
+		for {
+			line, err := l.next()
+			if err != nil && !errors.Is(err, errTooLong) {
+				break
+			}
+			if len(line) > MaxLine || strings.ContainsAny(line, "\r\n\b\x1b\x00\x15\x7f") {
+				t.Fatalf("%q gives the line %q", typed, line)
+			}
+			heard = append(heard, strings.TrimRight(strings.ReplaceAll(line, "\t", " "), " "))
+			ascii = ascii && err == nil
+		}
+		for _, c := range typed {
+			ascii = ascii && c < 0x80 // other letters are as wide as the terminal likes
+		}
+		if lines := screen(shown.String()); ascii && !slices.Equal(lines, heard[:min(len(heard), len(lines))]) {
+			t.Fatalf("%q is heard as %q and shown as %q", typed, heard, lines)
 		}
 	})
 }

@@ -3,6 +3,7 @@ package console
 import (
 	"bufio"
 	"fmt"
+	"io"
 	"unicode/utf8"
 )
 
@@ -11,6 +12,7 @@ var errTooLong = fmt.Errorf("a line is at most %d bytes", MaxLine)
 // lineReader reads lines as they are typed on a serial port: CR, LF or both end one, backspace takes back a letter, Ctrl-U
 // and Ctrl-C the whole line. Other control characters, and the sequences that cursor keys send, are not heard.
 type lineReader struct {
+	from   io.Reader // whose bytes r has
 	r      *bufio.Reader
 	echo   bool
 	out    *output
@@ -57,6 +59,15 @@ func (l *lineReader) next() (string, error) {
 			l.show(string([]byte{max(c, ' ')}))
 		}
 	}
+}
+
+// drop throws away what was typed and not read yet.
+func (l *lineReader) drop() {
+	if d, ok := l.from.(interface{ DropInput() error }); ok && d.DropInput() != nil {
+		return // the next Read tells
+	}
+	_, _ = l.r.Discard(l.r.Buffered()) // never fails
+	l.wasCR, l.escape = false, 0
 }
 
 // swallow takes the bytes of an escape sequence (ECMA-48, 5.4).

@@ -14,24 +14,31 @@ func (h *Handler) software() *softwareView {
 		return v
 	}
 	s := h.options.Updates.Status()
+	v.Lines = s.Lines()
+	if a := s.Arriving; a != nil {
+		v.Arriving = &progressView{Label: "Version " + plain(a.Version) + " is coming in", Known: a.Size > 0, Percent: percent(a.Done, a.Size)}
+	}
+	if s.Refuses == "" {
+		v.Form = h.updateToken()
+	}
+	return v
+}
+
+// Lines say it to a person, each in a sentence.
+func (s UpdateStatus) Lines() []string {
 	line := "It runs version " + plain(s.Version)
 	if s.Slot != "" {
 		line += " from the card's slot " + plain(s.Slot)
 	}
-	v.Lines = []string{line + "."}
+	lines := []string{line + "."}
 	if s.Trial {
-		v.Lines = append(v.Lines, "That is an update that is being tried: it is kept if it proves healthy.")
+		lines = append(lines, "That is an update that is being tried: it is kept if it proves healthy.")
 	}
 	if s.Waiting != "" {
-		v.Lines = append(v.Lines, "Version "+plain(s.Waiting)+" is installed when nothing else is to be done.")
-	}
-	if a := s.Arriving; a != nil {
-		v.Arriving = &progressView{Label: "Version " + plain(a.Version) + " is coming in", Known: a.Size > 0, Percent: percent(a.Done, a.Size)}
+		lines = append(lines, "Version "+plain(s.Waiting)+" is installed when nothing else is to be done.")
 	}
 	if s.Refuses != "" {
-		v.Lines = append(v.Lines, capital(plain(s.Refuses))+".")
-	} else {
-		v.Form = h.updateToken()
+		lines = append(lines, capital(plain(s.Refuses))+".")
 	}
-	return v
+	return lines
 }
