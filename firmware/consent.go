@@ -21,10 +21,13 @@ type (
 	AskConsent struct{ For, What string }
 	// DropConsent withdraws it, or says that the answer was taken.
 	DropConsent struct{ For string }
+	// WordsWritten: the owner has the 24 words on paper, and has shown it.
+	WordsWritten struct{}
 )
 
-func (AskConsent) command()  {}
-func (DropConsent) command() {}
+func (AskConsent) command()   {}
+func (DropConsent) command()  {}
+func (WordsWritten) command() {}
 
 func (s State) allowsConsent(c AskConsent) error {
 	switch p := s.Consent; {

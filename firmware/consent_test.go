@@ -97,3 +97,19 @@ func TestNoPageIsHeardBeforeTheBoxHasStarted(t *testing.T) {
 		t.Error("it is")
 	}
 }
+
+// Words on paper are noted by a job, and the box is not the only one to have them any more.
+func TestWordsOnPaperAreNoted(t *testing.T) {
+	st := started(t)
+	if err := st.s.Allows(WordsWritten{}); err == nil {
+		t.Error("there is nothing to note")
+	}
+	in := well()
+	in.WordsIn = true
+	st.then(time.Second, Asked{CheckDrives{}}).then(0, Checked{Job: st.s.Job.N, Health: in}).faults(WordsInBox)
+	st.then(time.Second, Asked{WordsWritten{}}).runs(JobStick)
+	if st.s.Job.Drive != "" {
+		t.Errorf("a stick is made: %+v", st.s.Job)
+	}
+	st.then(time.Second, StickMade{Job: st.s.Job.N, Health: well()}).faults().runs(NoJob)
+}

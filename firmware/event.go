@@ -216,7 +216,7 @@ const (
 	JobCheck   JobKind = "check"
 	JobHeal    JobKind = "heal"
 	JobAdopt   JobKind = "adopt"
-	JobStick   JobKind = "stick" // make a key stick
+	JobStick   JobKind = "stick" // make a key stick; without a Drive: note that the words are on paper
 	JobEject   JobKind = "eject"
 	JobScrub   JobKind = "scrub"   // read on drive Drive for a while
 	JobPrune   JobKind = "prune"   // remove old snapshots

@@ -415,6 +415,8 @@ func (s *shed) Adopt(_ context.Context, id string) error {
 	return nil
 }
 
+func (s *shed) WordsOnPaper(context.Context) error { return nil }
+
 func (s *shed) KeyStick(_ context.Context, id string) error {
 	s.attic.set(func(a *attic) {
 		a.health.WordsIn = false

@@ -47,6 +47,7 @@ type memory struct {
 	kept          uint64    // counts what is to be written down
 	keepAt        time.Time // and when it is in any case
 
+	paper     bool      // the words are on paper: to be noted
 	downAt    time.Time // when the button went down last
 	born      time.Time // when the box was made
 	powerOn   bool      // and the power came just then

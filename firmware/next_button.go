@@ -360,6 +360,10 @@ func (s State) Allows(c Command) error {
 		return s.allowsUpdate()
 	case AskConsent:
 		return s.allowsConsent(c)
+	case WordsWritten:
+		if s.memory.locked || !s.Health.WordsIn {
+			return errors.New("the words are not in the box alone")
+		}
 	}
 	return nil
 }
@@ -447,6 +451,8 @@ func (s *State) asked(now time.Time, c Command) {
 		s.Consent = &Consent{For: c.For, What: clean(c.What, maxText), Until: now.Add(AskFor), asked: now}
 	case DropConsent:
 		s.dropConsent(c)
+	case WordsWritten:
+		s.memory.paper = true
 	case Tell:
 		s.say(now, clean(c.Text, maxText))
 	}

@@ -220,6 +220,11 @@ func (s *State) stickMade(now time.Time, e StickMade) {
 		s.memory.checkDue = true
 		return
 	}
+	if e.Drive == "" {
+		s.say(now, "The 24 words are on paper. Keep it where the drives are not: whoever has both can read everything.")
+		s.setHealth(now, e.Health)
+		return
+	}
 	s.memory.news = slices.DeleteFunc(s.memory.news, func(f Fault) bool { return f.Code == StickNotEmpty })
 	s.say(now, "The stick holds the key now. Unplug it, and keep it where the drives are not: whoever has both can read everything.")
 	s.setHealth(now, e.Health)

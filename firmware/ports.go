@@ -92,6 +92,8 @@ type Drives interface {
 	Adopt(ctx context.Context, id string) error
 	// KeyStick puts the vault's key onto an unknown drive that is empty, so that the box is not the only one to have it.
 	KeyStick(ctx context.Context, id string) error
+	// WordsOnPaper notes, durably, that the owner has the key's words on paper.
+	WordsOnPaper(ctx context.Context) error
 	// Eject flushes every drive and lets go of it, so that the power may be pulled.
 	Eject(ctx context.Context) error
 }

@@ -97,6 +97,8 @@ func (s *State) pick(now time.Time) Job {
 		return s.pickRestore()
 	case m.adopt != "":
 		return Job{Kind: JobAdopt, Drive: m.adopt}
+	case m.paper:
+		return Job{Kind: JobStick}
 	case m.stick != "":
 		return Job{Kind: JobStick, Drive: m.stick}
 	}
@@ -174,7 +176,11 @@ func (s *State) begin(now time.Time, next Job) {
 	case JobAdopt:
 		s.memory.adopt = ""
 	case JobStick:
-		s.memory.stick = ""
+		if next.Drive == "" {
+			s.memory.paper = false
+		} else {
+			s.memory.stick = ""
+		}
 	case JobUpdate:
 		s.say(now, "The update to version "+s.Update+" is written to the card.")
 	case JobReset:

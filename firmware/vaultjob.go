@@ -59,7 +59,11 @@ func (b *Box) keyStick(ctx context.Context, job Job) Event {
 	if b.config.Drives == nil {
 		return StickMade{Job: job.N, Drive: job.Drive, Err: fmt.Errorf("firmware: this box cannot make key sticks")}
 	}
-	if err := b.config.Drives.KeyStick(ctx, job.Drive); err != nil {
+	make := func() error { return b.config.Drives.KeyStick(ctx, job.Drive) }
+	if job.Drive == "" {
+		make = func() error { return b.config.Drives.WordsOnPaper(ctx) }
+	}
+	if err := make(); err != nil {
 		return StickMade{Job: job.N, Drive: job.Drive, Err: err}
 	}
 	h, err := b.config.Vault.Health(ctx)

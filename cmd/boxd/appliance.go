@@ -111,6 +111,9 @@ func (a *appliance) page(addr string) (func(context.Context) error, error) {
 	if a.updates != nil {
 		o.Updates = a.updates
 	}
+	if a.bays != nil {
+		o.Words = a.bays
+	}
 	if a.settings != nil {
 		o.Settings = a.settings
 	}

@@ -68,6 +68,32 @@ func (b *bays) KeyStick(ctx context.Context, dir string) error {
 	return b.wordsLeft(ctx, r, "stick")
 }
 
+// WordsOnPaper notes that the words are on paper.
+func (b *bays) WordsOnPaper(ctx context.Context) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	r, err := b.refresh(ctx)
+	if err != nil {
+		return err
+	}
+	return b.wordsLeft(ctx, r, "paper")
+}
+
+// Words are the 24 words of the box's key, as long as they are nowhere else.
+func (b *bays) Words(ctx context.Context) ([]string, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	r, err := b.refresh(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if !b.wordsIn(ctx, r) {
+		return nil, errors.New("the words have left the box already")
+	}
+	words, err := vault.ParseWords(b.password)
+	return strings.Fields(words), err
+}
+
 // wordsLeft notes that the words are somewhere else, too: on a stick or on paper. The caller holds mu.
 func (b *bays) wordsLeft(ctx context.Context, r *rack, how string) error {
 	if err := r.noteWordsOut(ctx, how); err != nil {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"phonebackupbox/firmware"
@@ -90,5 +91,36 @@ func TestAKeyStickThatWasCutShort(t *testing.T) {
 	}
 	if err := b.KeyStick(t.Context(), stick); err != nil || !isStick(stick) {
 		t.Error(err)
+	}
+}
+
+// Words that were written down from the page are out of the box, which then tells them no more, after a restart, too.
+func TestWordsOnPaper(t *testing.T) {
+	dir := t.TempDir()
+	card, one := filepath.Join(dir, "card"), filepath.Join(dir, "one")
+	b, _ := blankBays(t, card, one)
+	if _, err := b.Words(t.Context()); err == nil {
+		t.Error("words before there is a key")
+	}
+	if err := b.Adopt(t.Context(), one); err != nil {
+		t.Fatal(err)
+	}
+	words, err := b.Words(t.Context())
+	if key, kerr := readKey(filepath.Join(card, cardKeyName)); err != nil || kerr != nil || strings.Join(words, " ") != key {
+		t.Errorf("%d words, %v, %v", len(words), err, kerr)
+	}
+	if err := b.WordsOnPaper(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Eject(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	again, _ := blankBays(t, card, one)
+	h, err := again.Health(t.Context())
+	if _, werr := again.Words(t.Context()); err != nil || h.WordsIn || werr == nil {
+		t.Errorf("afterwards: %+v, %v; words: %v", h, err, werr)
+	}
+	if err := again.Eject(t.Context()); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -69,7 +69,8 @@ func (h *Handler) mayJoin() bool { return h.options.Claim != nil && h.options.Do
 
 // errand is what a browser asked a press for.
 type errand struct {
-	name  string // of the device that is to be let in
+	name  string // of the device that is to be let in; "" for the words
+	asker string // the visitor that wants the words
 	until time.Time
 }
 
@@ -126,14 +127,14 @@ func (h *Handler) ask(w http.ResponseWriter, r *http.Request, what errand, words
 }
 
 // answer is how the errand of a request's ticket stands. yes is said once: the press is taken by it.
-func (h *Handler) answer(r *http.Request) (what errand, yes, waits bool) {
+func (h *Handler) answer(r *http.Request, words bool, asker string) (what errand, yes, waits bool) {
 	c, err := r.Cookie(ticketName)
 	if err != nil {
 		return errand{}, false, false
 	}
 	what, ok := h.errands.get(c.Value)
 	asked := h.source.State().Consent
-	if !ok || asked == nil || asked.For != digest(c.Value) {
+	if !ok || (what.name == "") != words || what.asker != asker || asked == nil || asked.For != digest(c.Value) {
 		return errand{}, false, false
 	}
 	if !asked.Yes || r.Method != http.MethodGet {
@@ -219,7 +220,7 @@ func (h *Handler) serveWait(w http.ResponseWriter, r *http.Request) {
 		h.refuse(w, r, http.StatusNotFound, "No device can be let in here.")
 		return
 	}
-	what, yes, waits := h.answer(r)
+	what, yes, waits := h.answer(r, false, "")
 	switch {
 	case waits:
 		h.wait(w, r, "let this device in")

@@ -60,6 +60,7 @@ func (h *Handler) view(s firmware.State, now time.Time, sees, may bool) view {
 		return v
 	}
 	v.Software = h.software()
+	v.WordsIn = s.Health.WordsIn && h.options.Words != nil
 	for i, p := range s.Phones { // look has kept their order
 		v.Phones[i].Action = h.ofPhone(s, p)
 	}

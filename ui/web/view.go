@@ -20,6 +20,7 @@ type view struct {
 	Faults   []faultView
 	Sees     bool `json:"-"` // whoever looks may see names
 	May      bool // and change something
+	WordsIn  bool // the key is nowhere but in the box
 	Join     bool `json:"-"` // or may ask to be let in
 	Receipt  *receiptView
 	Phones   []phoneView

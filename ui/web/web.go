@@ -51,6 +51,9 @@ type Options struct {
 	// Allowed reports whether whoever sends a request may change things without having been let in; nil: nobody may.
 	Allowed func(*http.Request) bool
 
+	// Words shows the key's words while they are nowhere but in the box; nil: they are not shown.
+	Words Words
+
 	// Settings are shown and changed; nil: none are.
 	Settings Settings
 
@@ -79,6 +82,7 @@ type Handler struct {
 	slots   [2]chan struct{} // one for each stream: of strangers, and of those that were let in
 	guesses guesses
 	errands errands
+	sheets  sheets
 	closed  chan struct{} // closed by Close
 	once    sync.Once
 }
@@ -108,6 +112,11 @@ func New(source Source, o Options) *Handler {
 	h.mux.HandleFunc("GET /join/wait", h.serveWait)
 	h.mux.HandleFunc("GET /devices", h.inside(h.serveDevices))
 	h.mux.HandleFunc("POST /devices/remove", h.inside(h.serveTurnAway))
+	h.mux.HandleFunc("GET /words", h.inside(h.serveWords))
+	h.mux.HandleFunc("POST /words", h.inside(h.serveAskWords))
+	h.mux.HandleFunc("GET /words/sheet", h.inside(h.serveSheet))
+	h.mux.HandleFunc("GET /words/check", h.inside(h.serveAskBack))
+	h.mux.HandleFunc("POST /words/check", h.inside(h.serveCheck))
 	h.mux.HandleFunc("GET /settings", h.inside(h.serveSettings))
 	h.mux.HandleFunc("POST /settings", h.inside(h.serveChange))
 	h.mux.HandleFunc("POST /devices/code", h.inside(h.serveNewCode))
