@@ -76,10 +76,12 @@ RELEASE = -X main.version=$(VERSION) -X main.updateKey=$(UPDATE_KEY) -X main.upd
 card: rescue ## build bin/card.img, the card of a Raspberry Pi, as a card or QEMU reads it
 	image/libusb/build arm64
 	image/programs/build arm64
+	image/wifi/build
 	$(call with-usb,arm64) build $(SAME) -tags libusb,netgo,osusergo,timetzdata -ldflags '$(LINK) -buildid= $(RELEASE)' -o bin/arm64/boxd ./cmd/boxd
 	GOOS=linux GOARCH=arm64 CGO_ENABLED=0 go build $(SAME) -ldflags '-s -w -buildid=' -o bin/arm64/init ./image/init
 	go run ./image/pack $(foreach p,$(ON_CARD),--program $(p)) --licence libusb=.cache/libusb/arm64/COPYING \
-		$(foreach p,e2fsprogs exfatprogs dosfstools glibc,--licence $(p)=.cache/programs/arm64/licences/$(p)) --version $(VERSION) --bill bin/card.cdx.json --out bin/card.img
+		$(foreach p,e2fsprogs exfatprogs dosfstools glibc,--licence $(p)=.cache/programs/arm64/licences/$(p)) \
+		$(foreach p,brcm80211 wireless-regdb,--licence $(p)=.cache/wifi/licences/$(p)) --radio .cache/wifi/firmware --version $(VERSION) --bill bin/card.cdx.json --out bin/card.img
 
 .PHONY: image
 image: card ## build bin/boxd-VERSION-rpi.img.xz, the card's image; needs an arm64 C compiler and Debian's tools, which it names

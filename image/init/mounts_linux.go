@@ -37,19 +37,18 @@ func mountSystem() {
 	}
 }
 
-// modules loads the parts of the kernel that the image names, in that order, by their paths below /lib/modules/RELEASE. Nothing
-// else is ever loaded: no device that is plugged in brings a driver with it.
+// modules loads the parts of the kernel that the image names, in that order, by their paths below /lib/modules/RELEASE, and the
+// radio's driver if it is wanted. Nothing else is ever loaded: no device that is plugged in brings a driver with it.
 func modules() {
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		say("modules: %v", err)
+	}
+	dir := filepath.Join("/lib/modules", unix.ByteSliceToString(u.Release[:]))
 	list, err := os.ReadFile("/etc/modules")
 	if err != nil {
 		return // an image without any
 	}
-	var u unix.Utsname
-	if err := unix.Uname(&u); err != nil {
-		say("modules: %v", err)
-		return
-	}
-	dir := filepath.Join("/lib/modules", unix.ByteSliceToString(u.Release[:]))
 	for s := bufio.NewScanner(bytes.NewReader(list)); s.Scan(); {
 		name := strings.TrimSpace(s.Text())
 		if name == "" || strings.HasPrefix(name, "#") {
@@ -59,6 +58,7 @@ func modules() {
 			say("module %s: %v", name, err)
 		}
 	}
+	loadRadio(dir)
 	// From here on the kernel takes no more of them from anybody.
 	if err := os.WriteFile("/proc/sys/kernel/modules_disabled", []byte("1"), 0); err != nil {
 		say("modules: %v", err)

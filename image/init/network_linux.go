@@ -7,7 +7,9 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
@@ -31,9 +33,15 @@ func network() {
 	byBattery()
 	servers := make(chan []string, 1)
 	go keepTime(ctx, servers)
+	if n, ok := named(); ok {
+		go keepWireless(ctx, n, servers)
+	}
 	told := ""
 	for ctx.Err() == nil {
-		err := lease(ctx, servers)
+		name, err := wired("/sys")
+		if err == nil {
+			err = lease(ctx, name, byCable, servers)
+		}
 		// A cable that is out for a week is told once.
 		if err != nil && ctx.Err() == nil && err.Error() != told {
 			told = err.Error()
@@ -51,12 +59,20 @@ func up(name string) error {
 	return netlink.LinkSetUp(l)
 }
 
+// way is how the box reaches a network.
+type way int
+
+// The ways, the better one first.
+const (
+	byCable way = iota
+	byRadio
+)
+
+// metric is a way's in the kernel's routes: the lower one is taken.
+func (w way) metric() int { return 600 * int(w) }
+
 // lease gets an address and keeps it for as long as the server lets it.
-func lease(ctx context.Context, servers chan<- []string) error {
-	name, err := wired("/sys")
-	if err != nil {
-		return err
-	}
+func lease(ctx context.Context, name string, by way, servers chan<- []string) error {
 	link, err := netlink.LinkByName(name)
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
@@ -76,10 +92,10 @@ func lease(ctx context.Context, servers chan<- []string) error {
 	asks := dhcpv4.WithRequestedOptions(dhcpv4.OptionSubnetMask, dhcpv4.OptionRouter, dhcpv4.OptionDomainNameServer, dhcpv4.OptionNTPServers)
 	got, err := c.Request(ctx, asks, dhcpv4.WithOption(dhcpv4.OptHostName(host)))
 	if err != nil {
-		return errors.Join(ctx.Err(), errors.New("no address yet: the cable is out, or nothing answers"))
+		return errors.Join(ctx.Err(), errors.New(by.silence()))
 	}
 	for ctx.Err() == nil {
-		if err := apply(link, got.ACK, servers); err != nil {
+		if err := apply(link, by, got.ACK, servers); err != nil {
 			return err
 		}
 		wait(ctx, max(got.ACK.IPAddressRenewalTime(got.ACK.IPAddressLeaseTime(time.Hour)/2), leaseLeast))
@@ -91,7 +107,7 @@ func lease(ctx context.Context, servers chan<- []string) error {
 }
 
 // apply makes the address, the way out and the name servers those that the network's server told.
-func apply(link netlink.Link, ack *dhcpv4.DHCPv4, servers chan<- []string) error {
+func apply(link netlink.Link, by way, ack *dhcpv4.DHCPv4, servers chan<- []string) error {
 	mask := ack.SubnetMask()
 	if mask == nil {
 		mask = ack.YourIPAddr.DefaultMask()
@@ -113,11 +129,11 @@ func apply(link netlink.Link, ack *dhcpv4.DHCPv4, servers chan<- []string) error
 		return fmt.Errorf("address %v: %w", addr.IPNet, err)
 	}
 	if gw := ack.Router(); len(gw) > 0 {
-		if err := netlink.RouteReplace(&netlink.Route{LinkIndex: link.Attrs().Index, Gw: gw[0]}); err != nil {
+		if err := netlink.RouteReplace(&netlink.Route{LinkIndex: link.Attrs().Index, Gw: gw[0], Priority: by.metric()}); err != nil {
 			return fmt.Errorf("router %v: %w", gw[0], err)
 		}
 	}
-	if err := resolvers(ack.DNS()); err != nil {
+	if err := names.set(by, ack.DNS()); err != nil {
 		return err
 	}
 	var clocks []string
@@ -134,20 +150,40 @@ func apply(link netlink.Link, ack *dhcpv4.DHCPv4, servers chan<- []string) error
 	return nil
 }
 
+// silence is what it means that nobody gives an address.
+func (w way) silence() string {
+	if w == byRadio {
+		return "wifi: the network is joined, and nothing in it gives an address"
+	}
+	return "no address yet: the cable is out, or nothing answers"
+}
+
 // resolvConf is where /etc/resolv.conf, a link in the image, leads to.
 const resolvConf = "/tmp/resolv.conf"
 
-// resolvers writes down which servers know the names of others.
-func resolvers(servers []net.IP) error {
+// resolvers are the servers that know the names of others.
+type resolvers struct {
+	path string
+	mu   sync.Mutex // guards by, and is held while the file is written
+	by   [2][]net.IP
+}
+
+var names = resolvers{path: resolvConf}
+
+// set writes down those of one way beside those of the other, the cable's first.
+func (r *resolvers) set(by way, servers []net.IP) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.by[by] = servers
 	var b strings.Builder
-	for _, ip := range servers {
+	for _, ip := range slices.Concat(r.by[:]...) {
 		fmt.Fprintf(&b, "nameserver %v\n", ip)
 	}
-	fresh := resolvConf + ".new"
+	fresh := r.path + ".new"
 	if err := os.WriteFile(fresh, []byte(b.String()), 0o644); err != nil {
 		return err
 	}
-	return os.Rename(fresh, resolvConf)
+	return os.Rename(fresh, r.path)
 }
 
 func wait(ctx context.Context, d time.Duration) {

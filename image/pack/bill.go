@@ -96,10 +96,13 @@ func readSources(file string) ([]part, error) {
 		if len(words) != 4 && len(words) != 5 {
 			return nil, fmt.Errorf("pack: %s: %q is not name, licence, hash, path and perhaps a second hash", file, s.Text())
 		}
-		// Debian names a release's tarball NAME_VERSION.orig.tar.EXTENSION; what it changed is no part of its own, and the kernel is
-		// among the modules.
+		// Debian names a release's tarball NAME_VERSION.orig.tar.EXTENSION, and a package for all processors NAME_VERSION_all.deb;
+		// what it changed is no part of its own, and the kernel is among the modules.
 		_, rest, _ := strings.Cut(path.Base(words[3]), "_")
 		version, _, release := strings.Cut(rest, ".orig")
+		if !release {
+			version, release = strings.CutSuffix(rest, "_all.deb")
+		}
 		if !release {
 			continue
 		}

@@ -38,6 +38,7 @@ type contents struct {
 	version          string
 	kernel, firmware string            // folders
 	programs         map[string]string // name in the root → file here
+	files            map[string]string // as programs, but nothing to run
 	terms            map[string]string // whose licence → file here
 	goTerms          []byte            // the licences of Go and of modules
 	sources          string            // image/sources/list

@@ -111,6 +111,9 @@ func (c contents) makeRoot(ctx context.Context, path, dir string) error {
 		}
 		err = errors.Join(err, copyFile(filepath.Join(stage, name), file, 0o555))
 	}
+	for name, file := range c.files {
+		err = errors.Join(err, copyFile(filepath.Join(stage, name), file, 0o444))
+	}
 	// The name service of the network is known only while the box runs.
 	err = errors.Join(err, os.Symlink("/tmp/resolv.conf", filepath.Join(stage, "etc/resolv.conf")))
 	if err != nil {

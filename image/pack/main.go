@@ -27,10 +27,11 @@ func main() {
 func run(ctx context.Context, args []string) error {
 	var c contents
 	var programs, terms []string
-	var bill string
+	var bill, radio string
 	flags := pflag.NewFlagSet("pack", pflag.ContinueOnError)
 	flags.StringArrayVar(&programs, "program", nil, "`NAME=FILE`: a program and its name in the root, such as user/boxd=bin/arm64/boxd")
 	flags.StringArrayVar(&terms, "licence", nil, "`NAME=FILE`: what must be said of a part that is neither Go's nor the kernel's")
+	flags.StringVar(&radio, "radio", "", "the `folder` of what goes into /lib/firmware; with it, the radios' driver goes onto the card, too")
 	flags.StringVar(&c.sources, "sources", "image/sources/list", "the `file` that names the sources of such parts")
 	flags.StringVar(&c.version, "version", "development", "the `name` of what is on the card")
 	flags.StringVar(&bill, "bill", "", "also write a `file` that lists all parts (CycloneDX, JSON)")
@@ -53,6 +54,11 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	c.kernel, c.firmware = modules[0].dir, modules[1].dir
+	if radio != "" {
+		if c.files, err = radioFiles(c.kernel, radio); err != nil {
+			return err
+		}
+	}
 	if c.goTerms, err = goTerms(ctx, modules[2:]); err != nil {
 		return err
 	}

@@ -182,7 +182,7 @@ func TestBill(t *testing.T) {
 	if err := json.Unmarshal(b, &got); err != nil || got.BOMFormat != "CycloneDX" || got.SpecVersion != "1.5" || got.Metadata.Component.Version != "1.2" {
 		t.Errorf("%+v, %v", got, err)
 	}
-	for _, name := range []string{kernelModule, firmwareModule, "github.com/insomniacslk/dhcp", "libusb", "e2fsprogs", "glibc", "/gokrazy/init"} {
+	for _, name := range []string{kernelModule, firmwareModule, "github.com/insomniacslk/dhcp", "libusb", "e2fsprogs", "glibc", "firmware-brcm80211", "wireless-regdb", "/gokrazy/init"} {
 		i := slices.IndexFunc(got.Components, func(p part) bool { return p.Name == name })
 		if i < 0 || len(got.Components[i].Hashes) != 1 || len(got.Components[i].Hashes[0].Content) != 64 {
 			t.Errorf("%s: %+v", name, got.Components)
@@ -196,7 +196,7 @@ func TestBill(t *testing.T) {
 // TestRoot sees that the root holds what it is given and nothing that lets anybody in.
 func TestRoot(t *testing.T) {
 	needTools(t)
-	c := contents{programs: map[string]string{"user/boxd": "main.go"}}
+	c := contents{programs: map[string]string{"user/boxd": "main.go"}, files: map[string]string{"lib/firmware/radio.bin": "main.go"}}
 	dir := t.TempDir()
 	root := filepath.Join(dir, "root")
 	if err := c.makeRoot(t.Context(), root, dir); err != nil {
@@ -208,6 +208,7 @@ func TestRoot(t *testing.T) {
 		got = append(got, strings.Join(m[1:], " "))
 	}
 	want := []string{"drwxr-xr-x root/root etc/ssl", "drwxr-xr-x root/root etc/ssl/certs", "-r--r--r-- root/root etc/ssl/certs/ca-certificates.crt", "-r--r--r-- root/root etc/hostname", "-r--r--r-- root/root etc/hosts", "-r--r--r-- root/root etc/modules", "-r-xr-xr-x root/root user/boxd",
+		"drwxr-xr-x root/root lib", "drwxr-xr-x root/root lib/firmware", "-r--r--r-- root/root lib/firmware/radio.bin",
 		"lrwxrwxrwx root/root etc/resolv.conf -> /tmp/resolv.conf"}
 	for _, f := range folders {
 		want = append(want, "drwxr-xr-x root/root "+f)

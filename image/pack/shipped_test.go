@@ -5,6 +5,7 @@ import (
 	"debug/elf"
 	"flag"
 	"os"
+	gopath "path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -17,12 +18,17 @@ var shipped = flag.String("card", "", "look at this image, made by make card")
 // onCard is all that a card's root may hold besides folders: what is not here is not needed, and could let somebody in.
 var onCard = []string{
 	"etc/hostname", "etc/hosts", "etc/modules", "etc/resolv.conf", "etc/ssl/certs/ca-certificates.crt", "gokrazy/init",
+	"lib/firmware/brcm/brcmfmac43430-sdio.bin", "lib/firmware/brcm/brcmfmac43430-sdio.clm_blob", "lib/firmware/brcm/brcmfmac43430-sdio.raspberrypi,model-zero-2-w.txt",
+	"lib/firmware/brcm/brcmfmac43455-sdio.bin", "lib/firmware/brcm/brcmfmac43455-sdio.clm_blob", "lib/firmware/brcm/brcmfmac43455-sdio.raspberrypi,3-model-b-plus.txt",
+	"lib/firmware/brcm/brcmfmac43455-sdio.raspberrypi,4-model-b.txt", "lib/firmware/brcm/brcmfmac43455-sdio.raspberrypi,5-model-b.txt", "lib/firmware/regulatory.db", "lib/firmware/regulatory.db.p7s",
+	"lib/modules/6.12.47-v8/brcmfmac-cyw.ko", "lib/modules/6.12.47-v8/brcmfmac-wcc.ko", "lib/modules/6.12.47-v8/brcmfmac.ko", "lib/modules/6.12.47-v8/brcmutil.ko",
 	"sbin/e2fsck", "sbin/fsck.exfat", "sbin/fsck.vfat", "sbin/mke2fs", "user/boxd",
 	"user/rescue/rescue-linux", "user/rescue/rescue-linux-arm", "user/rescue/rescue-mac", "user/rescue/rescue-mac-intel", "user/rescue/rescue-windows.exe",
 }
 
 // TestShipped looks at the card that people get: nothing on it but what is meant to be, nothing that can be written or gives
-// rights, no shell, no password, no key, no module of the kernel, nothing of the machine that built it.
+// rights, no shell, no password, no key, no module of the kernel but the radios' driver, which is loaded only where it is wanted, nothing
+// of the machine that built it.
 func TestShipped(t *testing.T) {
 	if *shipped == "" {
 		t.Skip("looks at an image: make card, then go test ./image/pack -card bin/card.img")
@@ -63,6 +69,9 @@ func TestShipped(t *testing.T) {
 		if bytes.Contains(b, []byte(here)) {
 			t.Errorf("%s names %s, where it was built", name, here)
 		}
+		if strings.HasSuffix(name, ".ko") && !bytes.Contains(b, []byte("vermagic="+gopath.Base(gopath.Dir(name))+" ")) {
+			t.Errorf("%s is another kernel's", name)
+		}
 		if name == "etc/modules" && len(b) > 0 {
 			t.Errorf("the kernel is to load %q", b)
 		}
@@ -85,7 +94,7 @@ func TestShipped(t *testing.T) {
 	}
 	boot := partition(t, *shipped, bootStart, bootSize)
 	tell(t, "fsck.vfat", "-n", boot)
-	for _, name := range []string{"libusb", "glibc", "e2fsprogs", "exfatprogs", "dosfstools", "go"} {
+	for _, name := range []string{"libusb", "glibc", "e2fsprogs", "exfatprogs", "dosfstools", "brcm80211", "wireless-regdb", "go"} {
 		if len(mtype(t, boot, "licences/"+name+".txt")) < 1000 {
 			t.Errorf("what must be said of %s is missing", name)
 		}
