@@ -43,6 +43,7 @@ type appliance struct {
 	restart firmware.Restart // as off: why all is to be started anew
 	sick    bool             // as off: this system is an update that did not prove healthy
 	try     bool             // the machine is to be started from the other slot, at once
+	reboot  bool             // the machine is to be started as it is, at once
 	address string           // of the page
 	texts   []web.Text       // that can be had from it
 

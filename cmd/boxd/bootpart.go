@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,6 +13,9 @@ import (
 	"sync"
 
 	"golang.org/x/sync/errgroup"
+
+	"phonebackupbox/image/update"
+	"phonebackupbox/image/wifi"
 )
 
 // bootPart is the card's FAT partition, which the owner's computer reads and writes. On the box it is mounted only while it is
@@ -103,6 +107,22 @@ func (a *appliance) takeOver(state string) {
 	if a.ownerErr = a.boot.takeOver(state); a.ownerErr != nil {
 		a.screen.say("  %s", printable(oneLine(a.ownerErr)))
 	}
+}
+
+// network is the wireless one that a state folder holds, as it lies there; none is as good as one that cannot be read.
+func network(state string) []byte {
+	b, err := readSmall(filepath.Join(state, wifi.File), maxStateFile)
+	if err != nil {
+		return nil
+	}
+	return b
+}
+
+// startsAnew reports whether the machine is to be started anew since the state folder holds another network than before: the box's init
+// read that, and loads the driver of a radio at its start or not at all. What an update that is being tried would lose by it can wait.
+func (a *appliance) startsAnew(boot, state string, before []byte) bool {
+	onTrial := a.updates != nil && a.updates.stand == update.OnTrial
+	return boot == onCard && !onTrial && !bytes.Equal(before, network(state))
 }
 
 // tellOnCard keeps the status file up to date in g. A card that cannot be written is told once.

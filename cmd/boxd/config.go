@@ -31,6 +31,7 @@ type config struct {
 	PhoneClock phoneClock `toml:"phone_clock"`
 	Update     fetching   `toml:"update"`
 	Board      wiring     `toml:"board"`
+	Wifi       wireless   `toml:"wifi"`
 }
 
 // phoneClock says how the time zone of a phone is found out that does not tell it (docs/adr/033-what-is-unchanged.md).
@@ -93,6 +94,9 @@ func (c config) check() error {
 	if err := c.Update.check(); err != nil {
 		return err
 	}
+	if err := c.Wifi.check(); err != nil {
+		return err
+	}
 	r := c.Retention
 	for _, rule := range []struct {
 		name     string
@@ -125,7 +129,11 @@ func parseConfig(path string, b []byte) (config, error) {
 	if err := decodeSettings(path, b, &c); err != nil {
 		return config{}, err
 	}
-	if err := c.check(); err != nil {
+	err := c.check()
+	if err == nil && c.Wifi.secret() != "" {
+		err = errors.New("wifi: a passphrase is only for the card's own " + configName + ", where the box erases it")
+	}
+	if err != nil {
 		return config{}, settingsError(fmt.Errorf("%s: %w", path, err))
 	}
 	return c, nil
@@ -159,7 +167,7 @@ func decodeSettings(path string, b []byte, into any) error {
 }
 
 // whatMayBeSet tells the settings.
-const whatMayBeSet = `the settings are unlock = "card" or "keystick", restore_by_button = "yes", "keystick" or "no", survive = how many drives may die without loss, phone_clock = "auto", "probe" or "box", and below [retention] last, daily, weekly, monthly and yearly = how many backups of each phone stay; below [update] allow = true and url = "https://...", where the box looks for new software; below [board], if it is wired in another way than docs/HARDWARE.md tells, chip = "auto" or its label, lights = six lines, button = a line, lights_active_low and button_active_high = true or false`
+const whatMayBeSet = `the settings are unlock = "card" or "keystick", restore_by_button = "yes", "keystick" or "no", survive = how many drives may die without loss, phone_clock = "auto", "probe" or "box", and below [retention] last, daily, weekly, monthly and yearly = how many backups of each phone stay; below [update] allow = true and url = "https://...", where the box looks for new software; below [board], if it is wired in another way than docs/HARDWARE.md tells, chip = "auto" or its label, lights = six lines, button = a line, lights_active_low and button_active_high = true or false; below [wifi] ssid, passphrase and country = "..."`
 
 func settingsError(err error) error {
 	return hintError{err, "config", whatMayBeSet}

@@ -233,21 +233,22 @@ func TestTheStatusFile(t *testing.T) {
 	})
 }
 
-// FuzzOwnersFile: nothing that an owner writes breaks the box, and words that were taken over are in the file no more.
+// FuzzOwnersFile: nothing that an owner writes breaks the box, and secrets that were taken over are in the file no more.
 func FuzzOwnersFile(f *testing.F) {
 	f.Add("survive = 2\nwords = \"x\"\n")
 	f.Add("\xef\xbb\xbfwords = '''\r\nabandon'''\r\n")
 	f.Add("words = \"" + strings.Repeat("abandon ", 23) + "art\"\n[retention]\nlast = 1\n")
+	f.Add("[wifi]\nssid = \"x\"\ncountry = \"DE\"\npassphrase = '''\ncorrect horse'''\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		o, err := parseOwnerFile([]byte(text))
-		if err != nil || o.Words == "" {
+		if err != nil || !o.hasSecrets() {
 			return
 		}
-		bare, err := withoutWords([]byte(text))
+		bare, err := withoutSecrets([]byte(text))
 		if err != nil {
 			return // refused, and told
 		}
-		if again, err := parseOwnerFile(bare); err != nil || again.Words != "" || len(bare) != len(text) {
+		if again, err := parseOwnerFile(bare); err != nil || again.hasSecrets() || len(bare) != len(text) {
 			t.Errorf("%q became %q: %+v, %v", text, bare, again, err)
 		}
 	})

@@ -225,7 +225,7 @@ func runOn(ctx context.Context, c *call, o runOptions, a *appliance, dirs []stri
 		log = f.logger()
 	}
 	a.openBoot(o.boot)
-	reset := error(nil)
+	reset, before := error(nil), network(c.state)
 	if o.board == boardRPi {
 		if reset = finishReset(c.state, a.boot, append(o.drives, o.mount, o.update)...); reset != nil {
 			a.screen.say("  the settings were to be erased, and are not all: %s", oneLine(reset)) // the box works with what is left
@@ -250,6 +250,10 @@ func runOn(ctx context.Context, c *call, o runOptions, a *appliance, dirs []stri
 	defer func() { err = errors.Join(err, a.updates.Close()) }()
 	if reset == nil {
 		a.takeOver(c.state)
+	}
+	if a.reboot = a.startsAnew(o.boot, c.state, before); a.reboot {
+		a.screen.say("  the box knows of another wireless network now, and is started anew")
+		return nil
 	}
 	a.openClaim(c.state)
 	a.openSettings(c.state, o.config)

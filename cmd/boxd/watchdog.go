@@ -88,8 +88,8 @@ func (a *appliance) release(letGo func(stop bool) error, err error) error {
 	if a.off && ofInit() {
 		return errors.Join(released, switchOff())
 	}
-	if a.try || a.sick || a.restart == firmware.ToUpdate {
-		return errors.Join(released, startAnew(!a.sick))
+	if a.try || a.sick || a.reboot || a.restart == firmware.ToUpdate {
+		return errors.Join(released, startAnew(!a.sick && !a.reboot))
 	}
 	return released
 }

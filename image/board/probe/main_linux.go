@@ -149,6 +149,13 @@ func files() {
 		f := strings.Fields(line)
 		say("mount %s %s %s %s", f[1], f[2], f[3], f[0])
 	}
+	if b, err = os.ReadFile("/proc/modules"); err != nil {
+		say("%v", err)
+	}
+	for line := range strings.Lines(string(b)) {
+		name, _, _ := strings.Cut(line, " ")
+		say("module %s", name)
+	}
 	b, err = os.ReadFile("/proc/sys/kernel/modules_disabled")
 	say("modules disabled %s %v", bytes.TrimSpace(b), err)
 }
