@@ -38,6 +38,8 @@ type appliance struct {
 	pulse    *pulse         // nil without a watchdog
 	off      bool           // shut down by the button; for who waited for serve
 
+	quiet func(time.Time) led.Quiet // nil: the lights never disturb
+
 	life    *life            // this one, and how the one before ended
 	updates *updates         // nil where no updates are taken in
 	restart firmware.Restart // as off: why all is to be started anew
@@ -68,7 +70,7 @@ func (a *appliance) run(ctx context.Context, g *errgroup.Group) {
 	lights, dark := a.box.Subscribe()
 	g.Go(func() error { return a.box.Run(ctx) })
 	g.Go(func() error { defer leave(); return a.screen.follow(states) })
-	g.Go(func() error { defer dark(); return led.Run(ctx, a.board.Strip, lights, led.Options{}) })
+	g.Go(func() error { defer dark(); return led.Run(ctx, a.board.Strip, lights, led.Options{Quiet: a.quiet}) })
 	g.Go(func() error { return a.finger(ctx) })
 }
 

@@ -29,6 +29,7 @@ type config struct {
 	Survive    *int       `toml:"survive"` // drives that may die without loss; nil leaves the vault as it is
 	Retention  retention  `toml:"retention"`
 	PhoneClock phoneClock `toml:"phone_clock"`
+	Quiet      quietHours `toml:"quiet"`
 	Update     fetching   `toml:"update"`
 	Board      wiring     `toml:"board"`
 	Wifi       wireless   `toml:"wifi"`
@@ -49,8 +50,13 @@ func (p phoneClock) probes(box *time.Location) bool {
 	if p != clockAuto && p != "" {
 		return p == clockProbe
 	}
+	return isUTC(box)
+}
+
+// isUTC reports whether a zone is UTC, as that of a box is which nobody told where it stands.
+func isUTC(zone *time.Location) bool {
 	for _, month := range []time.Month{time.January, time.July} {
-		if _, offset := time.Date(2025, month, 10, 12, 0, 0, 0, time.UTC).In(box).Zone(); offset != 0 {
+		if _, offset := time.Date(2025, month, 10, 12, 0, 0, 0, time.UTC).In(zone).Zone(); offset != 0 {
 			return false
 		}
 	}
@@ -87,6 +93,9 @@ func (c config) check() error {
 	case "", clockAuto, clockProbe, clockBox:
 	default:
 		return fmt.Errorf(`phone_clock: %.40q is none of "auto", "probe" and "box"`, string(c.PhoneClock))
+	}
+	if _, _, err := c.Quiet.hours(); err != nil {
+		return err
 	}
 	if n := len(c.Board.Lights); n != 0 && n != hal.Lights {
 		return fmt.Errorf("board: lights has %d lines: give %d, the amber light's last", n, hal.Lights)
@@ -167,7 +176,7 @@ func decodeSettings(path string, b []byte, into any) error {
 }
 
 // whatMayBeSet tells the settings.
-const whatMayBeSet = `the settings are unlock = "card" or "keystick", restore_by_button = "yes", "keystick" or "no", survive = how many drives may die without loss, phone_clock = "auto", "probe" or "box", and below [retention] last, daily, weekly, monthly and yearly = how many backups of each phone stay; below [update] allow = true and url = "https://...", where the box looks for new software; below [board], if it is wired in another way than docs/HARDWARE.md tells, chip = "auto" or its label, lights = six lines, button = a line, lights_active_low and button_active_high = true or false; below [wifi] ssid, passphrase and country = "..."`
+const whatMayBeSet = `the settings are unlock = "card" or "keystick", restore_by_button = "yes", "keystick" or "no", survive = how many drives may die without loss, phone_clock = "auto", "probe" or "box", quiet = "21:00-07:00" or "never": when the lights are to be dark, and below [retention] last, daily, weekly, monthly and yearly = how many backups of each phone stay; below [update] allow = true and url = "https://...", where the box looks for new software; below [board], if it is wired in another way than docs/HARDWARE.md tells, chip = "auto" or its label, lights = six lines, button = a line, lights_active_low and button_active_high = true or false; below [wifi] ssid, passphrase and country = "..."`
 
 func settingsError(err error) error {
 	return hintError{err, "config", whatMayBeSet}

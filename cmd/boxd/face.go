@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 
 	"phonebackupbox/hal"
+	"phonebackupbox/ui/led"
 )
 
 // face is where the box tells in words what it does.
@@ -77,6 +79,17 @@ func (a *appliance) light(ctx context.Context, w wiring) (dark func() error) {
 	ended := make(chan error, 1)
 	go func() { ended <- b.Run(ctx) }()
 	return func() error { cancel(); return errors.Join(<-ended, b.Close()) }
+}
+
+// lights is led.Options.Quiet.
+func (q quietHours) lights(now time.Time) led.Quiet {
+	switch quiet, known := q.at(now, clockTrusted()); {
+	case !known:
+		return led.Dim
+	case quiet:
+		return led.Night
+	}
+	return led.Bright
 }
 
 // onBoard makes the part of an appliance that people see where it is a real board: out is its console. Its lights and its button

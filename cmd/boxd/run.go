@@ -262,6 +262,7 @@ func runOn(ctx context.Context, c *call, o runOptions, a *appliance, dirs []stri
 		return err
 	}
 	if o.board == boardRPi { // how it is wired may have come with the card just now
+		a.quiet = settings.Quiet.lights
 		dark := a.light(ctx, settings.Board)
 		defer func() { err = errors.Join(err, dark()) }()
 	}

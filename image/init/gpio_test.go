@@ -140,7 +140,7 @@ func TestBoxdOnItsBoard(t *testing.T) {
 	if !*inVM {
 		t.Skip("boots a machine: make vm")
 	}
-	perm := settings(t, "unlock = \"keystick\"\n[board]\nchip = \""+vm.PinLabel+"\"\nlights = [0, 1, 2, 4, 5, 6]\nbutton = 7\nbutton_active_high = true\n")
+	perm := settings(t, "quiet = \"never\"\nunlock = \"keystick\"\n[board]\nchip = \""+vm.PinLabel+"\"\nlights = [0, 1, 2, 4, 5, 6]\nbutton = 7\nbutton_active_high = true\n")
 	if err := os.WriteFile(filepath.Join(perm, "box", "vault-id"), []byte("a vault whose key is on a stick\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}

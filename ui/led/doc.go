@@ -22,7 +22,7 @@ func Doc() string {
 	p("- **slow** (once in %s): needs you", firmware.Span(slow))
 	p("- **fast** (twice a second): data is at risk, or a restore waits for your double tap")
 	p("")
-	p("At night (21:00 to 07:00, if the box knows the time) no light is brighter than 2 %%, and the states marked ☾ go dark after %s. A tap shows them for %s.", firmware.Span(NightDark), firmware.Span(firmware.ShowFor))
+	p("At night (21:00 to 07:00, or `quiet` in `box.toml`) no light is brighter than 2 %%, and the states marked ☾ go dark after %s. A tap shows them for %s. A box that does not know the time, or where it stands, is dim always, at most 25 %%, and never goes dark by itself.", firmware.Span(NightDark), firmware.Span(firmware.ShowFor))
 	p("")
 	p("## Lights")
 	p("")

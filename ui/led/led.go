@@ -13,10 +13,22 @@ import (
 
 // Options of the lights.
 type Options struct {
-	// Night reports whether it is night where the box stands, at an instant: brightness is capped then and routine
-	// states go dark. Nil means never, which is also right for a box that does not know the time.
-	Night func(time.Time) bool
+	// Quiet is how much the lights must not disturb at an instant. Nil means that they may always.
+	Quiet func(time.Time) Quiet
 }
+
+// Quiet is how much the lights hold back.
+type Quiet int
+
+// From bright to dark. A box that does not know what time it is where it stands is Dim: seen by day, and bearable in a bedroom.
+const (
+	Bright Quiet = iota
+	Dim          // no light is brighter than DimCap
+	Night        // nor than NightCap, and routine states go dark after NightDark
+)
+
+// DimCap is the brightness of the brightest light of a box that does not know the time: about 4 % of its power.
+var DimCap = hal.Percent(25)
 
 const (
 	frameEvery = 40 * time.Millisecond // 25 frames a second: a breath looks smooth
@@ -42,10 +54,28 @@ func Frame(s firmware.State, now time.Time, night bool) hal.Frame {
 	if row.Routine && t >= NightDark && !now.Before(s.Awake) {
 		return hal.Frame{}
 	}
+	return capped(f, NightCap)
+}
+
+// capped scales a frame so that full is most, and what is lit stays lit.
+func capped(f hal.Frame, most hal.Level) hal.Frame {
 	for i, l := range f {
 		if l > 0 {
-			f[i] = max(hal.Level(uint(l)*uint(NightCap)/255), 1)
+			f[i] = max(hal.Level(uint(l)*uint(most)/255), 1)
 		}
+	}
+	return f
+}
+
+// at is the frame for s at the time now.
+func (o Options) at(s firmware.State, now time.Time) hal.Frame {
+	quiet := Bright
+	if o.Quiet != nil {
+		quiet = o.Quiet(now)
+	}
+	f := Frame(s, now, quiet == Night)
+	if quiet == Dim {
+		f = capped(f, DimCap)
 	}
 	return f
 }
@@ -70,7 +100,7 @@ func Run(ctx context.Context, strip hal.Strip, states <-chan firmware.State, o O
 		case <-timer.C:
 		}
 		now := time.Now()
-		f := Frame(s, now, o.Night != nil && o.Night(now))
+		f := o.at(s, now)
 		if f != shown || !known || failed > 0 {
 			if err := strip.Show(f); err == nil {
 				shown, known, failed = f, true, 0

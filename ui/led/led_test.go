@@ -257,3 +257,42 @@ func TestRunSaysWhenTheStripIsDead(t *testing.T) {
 		}
 	})
 }
+
+// A box goes from day to night with its lights on, and is dim, but never dark, while it does not know the time.
+func TestRunIsQuiet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		strip, states, quiet := &lamps{}, make(chan firmware.State), make(chan Quiet, 1)
+		now := Bright
+		o := Options{Quiet: func(time.Time) Quiet {
+			select {
+			case now = <-quiet:
+			default:
+			}
+			return now
+		}}
+		ended := make(chan error, 1)
+		go func() { ended <- Run(t.Context(), strip, states, o) }()
+		states <- firmware.State{Phase: firmware.Idle, Since: time.Now()}
+		time.Sleep(2 * NightDark)
+		for _, tt := range []struct {
+			quiet Quiet
+			want  hal.Frame
+		}{{Bright, one(1, dot)}, {Dim, one(1, 1)}, {Night, hal.Frame{}}, {Bright, one(1, dot)}} {
+			quiet <- tt.quiet
+			time.Sleep(2 * time.Second)
+			if got := strip.newest(); got != tt.want {
+				t.Errorf("quiet %d: %v", tt.quiet, got)
+			}
+		}
+		quiet <- Dim
+		states <- firmware.State{Phase: firmware.Done, Since: time.Now()}
+		time.Sleep(time.Second)
+		if got := strip.newest(); got != bar(5, DimCap) {
+			t.Errorf("done, dim: %v", got)
+		}
+		close(states)
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+}
