@@ -157,3 +157,18 @@ func TestTheWordsAreForOneDevice(t *testing.T) {
 		t.Errorf("who asked does not: %d", w.Code)
 	}
 }
+
+// At the box's own computer, which is no device, a press for the words lets no device in either.
+func TestAPressForTheWordsLetsNobodyIn(t *testing.T) {
+	p := &paper{}
+	d := newDoor(t, Options{Words: p, Allowed: FromThisComputer})
+	s := household()
+	s.Health.WordsIn = true
+	d.src.set(s)
+	b := d.browser(here)
+	b.send("POST", "/words", url.Values{"token": {b.token("/words")}})
+	d.press()
+	if w := b.send("GET", "/join/wait", nil); w.Code != http.StatusGone || len(d.claim.Devices()) > 0 {
+		t.Errorf("%d, %+v", w.Code, d.claim.Devices())
+	}
+}
