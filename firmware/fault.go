@@ -104,7 +104,7 @@ type Fault struct {
 var faults = []Fault{
 	{PhoneLocked, Attention, 1, 1, "The phone is locked.", "Unlock it and allow file transfer. The backup then starts by itself.", "", ""},
 	{PhoneUnplugged, Attention, 1, 0, "The phone came unplugged before its backup was done.", "Plug it in again. The box goes on where it stopped.", "", ""},
-	{FilesLeftOut, Attention, 1, 0, "Some files could not be copied.", "See the list of files. Leave the phone unlocked and double-tap to try again.", "", ""},
+	{FilesLeftOut, Attention, 1, 0, "Some files could not be copied.", "Leave the phone unlocked and double-tap to try again.", "", ""},
 	{PhoneSilentFault, Attention, 1, 0, "The phone does not answer.", "Unplug it, wait a moment and plug it in again. Try another cable if that does not help.", "", ""},
 	{PhoneUnsupported, Attention, 1, 0, "The phone does not let the box copy its files.", "Choose file transfer in the phone's USB settings.", "", ""},
 	{PhonesAlike, Attention, 1, 0, "Two phones say that they are the same one.", "Only the one plugged in first is backed up. Unplug the other: the box cannot tell them apart.", "", ""},
