@@ -57,6 +57,7 @@ func offline(f *family) {
 
 // Her phone is locked when she plugs it in; she unlocks it.
 func locked(f *family) {
+	f.on()
 	f.anna.put(f.box, "DCIM/Camera/new.jpg", 1*mib)
 	f.anna.Lock()
 	out := f.connect(f.anna)
@@ -65,12 +66,23 @@ func locked(f *family) {
 
 // Her phone comes as one that only charges. She chooses file transfer: it goes, and comes back as another device.
 func charging(f *family) {
+	f.on()
 	f.anna.put(f.box, "DCIM/Camera/newer.jpg", 1*mib)
-	out := f.attach(newCharger(f.anna).plug)
+	f.anna.ChargeOnly(true)
+	out := f.connect(f.anna)
 	f.attend(func() { out() }, func() {
 		out()
+		f.anna.ChargeOnly(false)
 		out = f.connect(f.anna)
 	})
+}
+
+// on starts a box that does not run yet, since a scenario is played without those before it.
+func (f *family) on() {
+	f.Helper()
+	if f.m == nil {
+		f.start()
+	}
 }
 
 // attend sees the box ask the owner of a phone that is plugged in, who does what is to be done, and sees it be backed up.
@@ -88,6 +100,7 @@ func (f *family) attend(out, do func()) {
 
 // A drive is pulled out in the middle of a backup, and half of what it had not flushed is lost. It is plugged in again.
 func pulled(f *family) {
+	f.on()
 	for i := range 8 {
 		f.anna.put(f.box, fmt.Sprintf("Download/%d.bin", i), 4*mib)
 	}

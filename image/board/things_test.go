@@ -3,7 +3,6 @@ package board
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"hash/fnv"
 	"net"
@@ -13,7 +12,6 @@ import (
 	"time"
 
 	"phonebackupbox/image/vm"
-	"phonebackupbox/usbhost"
 	"phonebackupbox/usbhost/vphone"
 	"phonebackupbox/usbhost/vphone/mtp"
 	"phonebackupbox/usbhost/vphone/redir"
@@ -138,12 +136,6 @@ func (p *phone) put(x *box, path string, size int64) {
 // connect plugs a phone in. unplug pulls it out, and may be called again.
 func (x *box) connect(p *phone) (unplug func()) {
 	x.Helper()
-	return x.attach(func() *vphone.Attachment { p.Plug(); return p.Attachment() })
-}
-
-// attach plugs in what plug attaches, as connect does.
-func (x *box) attach(plug func() *vphone.Attachment) (unplug func()) {
-	x.Helper()
 	name := fmt.Sprintf("port%d", time.Now().UnixNano())
 	path := filepath.Join(x.dir, name)
 	if err := x.m.Port(x.Context(), name, path); err != nil {
@@ -155,7 +147,7 @@ func (x *box) attach(plug func() *vphone.Attachment) (unplug func()) {
 	}
 	ctx, pull := context.WithCancel(x.owner.Context())
 	out := make(chan error, 1)
-	go func() { out <- redir.Serve(ctx, conn, plug) }()
+	go func() { out <- redir.Serve(ctx, conn, func() *vphone.Attachment { p.Plug(); return p.Attachment() }) }()
 	unplug = sync.OnceFunc(func() {
 		pull()
 		if err := <-out; err != nil {
@@ -164,29 +156,4 @@ func (x *box) attach(plug func() *vphone.Attachment) (unplug func()) {
 	})
 	x.owner.Cleanup(unplug)
 	return unplug
-}
-
-// charger is a phone whose owner has not chosen file transfer: it is of a known maker, and has nothing to talk to.
-type charger struct{ usbhost.Interface }
-
-// newCharger is p, charging.
-func newCharger(p *phone) charger {
-	i := p.Plug()
-	p.Unplug()
-	i.Class, i.SubClass, i.Protocol = 0xff, 0, 0 // the maker's own
-	return charger{i}
-}
-
-func (c charger) plug() *vphone.Attachment { return vphone.Plug(c, vphone.Wire{}) }
-
-func (c charger) Describe() usbhost.Interface { return c.Interface }
-
-func (c charger) Serve(port *vphone.Port) {
-	for !errors.Is(port.Mute(), usbhost.ErrUnplugged) {
-		continue
-	}
-}
-
-func (c charger) Control(*vphone.Port, usbhost.Setup, []byte) (int, error) {
-	return 0, usbhost.ErrStalled
 }
