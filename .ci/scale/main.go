@@ -89,6 +89,11 @@ func measure(ctx context.Context, boxd, dir, only string) error {
 			return err
 		}
 	}
+	if strings.Contains("at rest", only) {
+		if err := rest(ctx, boxd, phone, state, common); err != nil {
+			return err
+		}
+	}
 	return errors.Join(os.RemoveAll(fresh), os.RemoveAll(second))
 }
 

@@ -344,6 +344,8 @@ func (a *appliance) serve(ctx context.Context, c *call, o runOptions, ports sock
 	} else if s := supply(); s != nil {
 		g.Go(func() error { return followSupply(ctx, s, a.box.Do, a.screen.say) })
 	}
+	calm, wake := a.box.Subscribe()
+	g.Go(func() error { defer wake(); a.bays.rest(calm); return nil })
 	off, leave := a.box.Subscribe()
 	g.Go(func() error { defer leave(); a.off, a.restart = untilOff(off); stop(); return nil })
 	g.Go(func() error { return a.update(ctx, stop) })

@@ -52,6 +52,23 @@ func (b buffers) put(p []byte) {
 	}
 }
 
+// drain forgets all free buffers.
+func (b buffers) drain() {
+	for {
+		select {
+		case <-b:
+		default:
+			return
+		}
+	}
+}
+
+// Rest lets go of the memory that is only kept so that the next read or write is quick. It may be called at any time.
+func (a *Array) Rest() {
+	a.scratch.drain()
+	a.pieces.drain()
+}
+
 type lruItem[K comparable] struct {
 	key   K
 	value []byte
