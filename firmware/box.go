@@ -68,7 +68,7 @@ func New(c Config) *Box {
 	first.memory.updates = c.Updater != nil
 	return &Box{
 		config: c, log: log,
-		events: make(chan Event), edges: make(chan edge), commands: make(chan request), stopped: make(chan struct{}),
+		events: make(chan Event), edges: make(chan edge, 16), commands: make(chan request), stopped: make(chan struct{}),
 		newest: first, subs: map[chan State]struct{}{},
 	}
 }

@@ -104,6 +104,19 @@ func (g *Gestures) Elapse(now time.Time) []Gesture {
 	}
 }
 
+// late takes in the edges that wait. Whoever was busy elsewhere calls it before Elapse: a contact that seems to have been at rest since
+// its last edge may have gone on bouncing, and one press would be heard as two.
+func (g *Gestures) late(edges <-chan edge) (out []Gesture) {
+	for {
+		select {
+		case e := <-edges:
+			out = append(out, g.Edge(e.at, e.down)...)
+		default:
+			return out
+		}
+	}
+}
+
 // down is the debounced press: it counts from the edge that began it.
 func (g *Gestures) down() Gesture {
 	g.downAt, g.steps = g.rawAt, 0

@@ -122,3 +122,27 @@ func FuzzGestures(f *testing.F) {
 	f.Add(uint64(1))
 	f.Fuzz(gesturesMakeSense)
 }
+
+// TestABusyBoxHearsOnePress: edges that nobody had time for are no bounces of a contact that came to rest.
+func TestABusyBoxHearsOnePress(t *testing.T) {
+	var g Gestures
+	start := time.Now()
+	edges := make(chan edge, 16)
+	ms := func(n float64) time.Time { return start.Add(time.Duration(n * float64(time.Millisecond))) }
+	heard := g.Edge(ms(0), true)
+	for i, at := range []float64{0.7, 2, 109, 109.7, 111} {
+		edges <- edge{ms(at), i%2 == 1}
+		if i == 1 || i == 4 { // the box was busy for a while, and its timer is over due
+			heard = append(heard, g.late(edges)...)
+			heard = append(heard, g.Elapse(ms(at+300))...)
+		}
+	}
+	heard = append(heard, g.Elapse(ms(1000))...)
+	var kinds []GestureKind
+	for _, h := range heard {
+		kinds = append(kinds, h.Kind)
+	}
+	if want := []GestureKind{Press, Release, Tap}; !slices.Equal(kinds, want) {
+		t.Errorf("heard %v, want %v", kinds, want)
+	}
+}

@@ -68,6 +68,7 @@ func (l *loop) run() error {
 		case e := <-l.box.edges:
 			l.press(l.gestures.Edge(e.at, e.down))
 		case <-button.C:
+			l.press(l.gestures.late(l.box.edges))
 			l.press(l.gestures.Elapse(time.Now()))
 		case r := <-l.box.commands:
 			err := l.state.Allows(r.command)
