@@ -80,7 +80,11 @@ func (s *State) drivesChanged(now time.Time, old, drives []Drive) bool {
 	}
 	for _, o := range old {
 		if !slices.ContainsFunc(drives, func(d Drive) bool { return d.ID == o.ID }) {
-			if o.State != DriveAway && o.State != DriveUnknown { // an unknown one that was adopted has another ID now
+			switch o.State {
+			case DriveUnknown: // one that was adopted has another ID now
+			case DriveAway:
+				s.say(now, fmt.Sprintf("Drive %s is not waited for any more: the others hold what it held.", o.Label))
+			default:
 				s.say(now, fmt.Sprintf("Drive %s is gone.", o.Label))
 			}
 			changed = true

@@ -428,7 +428,11 @@ func (b *bays) Heal(ctx context.Context, watch func(done, total int64)) (firmwar
 	if err != nil {
 		return firmware.Health{}, err
 	}
-	if err := b.repair(ctx, r, func(p array.Progress) { watch(p.Done, p.Total) }); err != nil {
+	progress := func(p array.Progress) { watch(p.Done, p.Total) }
+	if err := b.repair(ctx, r, progress); err != nil {
+		return firmware.Health{}, err
+	}
+	if err := b.giveUp(ctx, r, progress); err != nil {
 		return firmware.Health{}, err
 	}
 	r.showPages()
@@ -438,10 +442,14 @@ func (b *bays) Heal(ctx context.Context, watch func(done, total int64)) (firmwar
 // repair makes anew what is known to be damaged or missing.
 func (b *bays) repair(ctx context.Context, r *rack, watch array.Watch) error {
 	report, err := r.array.Repair(ctx, watch)
+	b.count(report)
+	return err
+}
+
+func (b *bays) count(r array.RepairReport) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.sum.Mended, b.sum.Rebuilt, b.sum.Spread = b.sum.Mended+report.Mended, b.sum.Rebuilt+report.Rebuilt, b.sum.Spread+report.Spread
-	return err
+	b.sum.Mended, b.sum.Rebuilt, b.sum.Spread = b.sum.Mended+r.Mended, b.sum.Rebuilt+r.Rebuilt, b.sum.Spread+r.Spread
 }
 
 // healed is what all heals so far did.
@@ -477,6 +485,9 @@ func (b *bays) Adopt(ctx context.Context, dir string) error {
 	if err := r.add(ctx, dir); err != nil {
 		return err
 	}
+	if err := b.noteStandIn(ctx, r); err != nil {
+		return err
+	}
 	r.showPages()
 	b.mountedNow()
 	if err := b.makeWritable(ctx); err != nil {
@@ -486,21 +497,6 @@ func (b *bays) Adopt(ctx context.Context, dir string) error {
 	places := b.places()
 	slices.SortFunc(b.open, func(x, y string) int { return slices.Index(places, x) - slices.Index(places, y) })
 	return nil
-}
-
-// forget gives a drive up for good: the owner says that it does not come back.
-func (b *bays) forget(ctx context.Context, label string) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	r, err := b.refresh(ctx)
-	if err != nil {
-		return err
-	}
-	id, err := r.findDrive(ctx, label)
-	if err != nil {
-		return err
-	}
-	return r.remove(ctx, id, true)
 }
 
 // Eject flushes every drive and lets go of it. Nothing is opened again, unless it fails: then the box goes on with what it has.

@@ -152,7 +152,7 @@ func (d *demo) badWeek(ctx context.Context) error {
 	return nil
 }
 
-// heal: the owner gives the stolen drive up and puts a blank one in.
+// heal: the owner puts a blank drive in, in place of the stolen one.
 func (d *demo) heal(ctx context.Context) error {
 	blank := filepath.Join(d.base, "drive-d")
 	if err := os.Mkdir(blank, 0o755); err != nil {
@@ -174,10 +174,6 @@ func (d *demo) heal(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	if err := d.bays.forget(ctx, filepath.Base(d.dirs[2])); err != nil {
-		return err
-	}
-	d.screen.say("  the owner says: %s does not come back", filepath.Base(d.dirs[2]))
 	start := time.Now()
 	if err := d.box.Do(ctx, firmware.CheckDrives{}); err != nil {
 		return err
