@@ -130,6 +130,11 @@ func (b *Box) end() {
 
 // Edge tells the Box that the button went down or up at the time at.
 func (b *Box) Edge(ctx context.Context, down bool, at time.Time) error {
+	select { // there may be room for it all the same
+	case <-b.stopped:
+		return ErrStopped
+	default:
+	}
 	select {
 	case b.edges <- edge{at, down}:
 		return nil

@@ -124,7 +124,11 @@ func (s *State) updateEnded(now time.Time, e UpdateEnded) {
 // resets takes in a gesture of a button that has been down since the power came, and reports whether that is what it was.
 func (s *State) resets(now time.Time, g Gesture) bool {
 	if g.Kind == Press {
-		first := !s.memory.heard && now.Sub(s.memory.born) <= pressWithin
+		within := pressWithin
+		if s.memory.booted { // who sees that the box is ready and presses then, for its shutdown perhaps, means no reset
+			within = pressAtOnce
+		}
+		first := !s.memory.heard && now.Sub(s.memory.born) <= within
 		s.memory.heard = true
 		s.memory.resetting = first && s.memory.powerOn
 		return false
@@ -146,8 +150,11 @@ func (s *State) resets(now time.Time, g Gesture) bool {
 // maxText bounds a line that comes from the wiring, in letters.
 const maxText = 200
 
-// pressWithin is how soon after the box was made a button that was held at power-on is seen to be down.
-const pressWithin = 3 * time.Second
+// How soon after the box was made a button that was held at power-on is seen to be down: while the box starts, and if it was ready sooner.
+const (
+	pressWithin = 3 * time.Second
+	pressAtOnce = time.Second
+)
 
 // reset erases the settings.
 func (b *Box) reset(ctx context.Context, job Job) Event {

@@ -132,6 +132,7 @@ func TestSettingsAreNotErased(t *testing.T) {
 		"too short":        func(st *story) *story { return st.down(0).up(ResetAfter - time.Millisecond) },
 		"too long":         func(st *story) *story { return st.down(0).up(ResetUntil) },
 		"much too long":    func(st *story) *story { return st.down(0).up(3 * ResetUntil) },
+		"once it is ready": func(st *story) *story { return st.down(pressAtOnce + time.Millisecond).up(4 * time.Second) },
 		"later":            func(st *story) *story { return st.down(pressWithin + time.Millisecond).up(5 * time.Second) },
 		"the second press": func(st *story) *story { return st.down(0).up(time.Second).down(0).up(2500 * time.Millisecond) },
 		"no power-on":      func(st *story) *story { st.s.memory.powerOn = false; return st.down(0).up(2500 * time.Millisecond) },
