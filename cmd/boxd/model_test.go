@@ -22,7 +22,7 @@ import (
 
 // seeds is how many lives of a vault the model test tries; make soak tries more.
 var (
-	seeds    = flag.Int("seeds", 60, "lives of a vault to try against the model; a third of them under the race detector")
+	seeds    = flag.Int("seeds", 60, "lives of a vault to try against the model; a sixth of them under the race detector")
 	fromSeed = flag.Int("from-seed", 0, "the first of them")
 )
 
@@ -36,7 +36,7 @@ func TestVaultAgainstModel(t *testing.T) {
 	var sum tally
 	lives := *seeds
 	if raceDetector {
-		lives /= 3
+		lives /= 6
 	}
 	for seed := range lives {
 		w := newWorld(t, uint64(*fromSeed+seed), words)
