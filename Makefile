@@ -158,11 +158,11 @@ QUIET := golang.org/x/crypto/scrypt golang.org/x/crypto/pbkdf2 golang.org/x/cryp
 RACE = CGO_ENABLED=1 go test -race -timeout=40m $(QUIET:%=-gcflags=%=-race=false)
 
 # Not here: packages that read pictures and pack cards (minutes, with next to nothing side by side), and tests that only count,
-# or run programs that were built without the detector.
+# run programs that were built without the detector, or repeat for many seeds what others do once under it.
 .PHONY: race
 race: $(STOCK) ## tests under the race detector; needs a C compiler
-	$(RACE) -p=1 -skip '^Test(Wear|RescueProgram|Cost)$$' $(ARGS) ./cmd/boxd ./hal/... # they mind the time: one package at once
-	$(RACE) -skip '^Test(ScryptMemory|NoNightWritesMuchLedger|FoldedLedgerSaysTheSame|UnequalDrivesFillWell|LostDrivesPlusBadSectors|HealthSaysWhenARepairWouldEvenOut)$$' $(ARGS) \
+	$(RACE) -p=1 -skip '^Test(Wear|RescueProgram|Cost|KillAtAnyMoment|DriveAtARelatives|StockResticFindsNothing)$$' $(ARGS) ./cmd/boxd ./hal/... # they mind the time: one package at once
+	$(RACE) -skip '^Test(ScryptMemory|ArrayNeverLies|NewDriveBringsRoom|PruneCutAtEveryWrite|CopyFromStockRestic|NoNightWritesMuchLedger|FoldedLedgerSaysTheSame|UnequalDrivesFillWell|LostDrivesPlusBadSectors|HealthSaysWhenARepairWouldEvenOut)$$' $(ARGS) \
 		$$(go list ./... | grep -vE '/cmd/boxd$$|/hal|/vphone/samples$$|/image/(pack|update)')
 
 .PHONY: lint
