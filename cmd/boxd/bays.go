@@ -485,9 +485,6 @@ func (b *bays) Adopt(ctx context.Context, dir string) error {
 	if err := r.add(ctx, dir); err != nil {
 		return err
 	}
-	if err := b.noteStandIn(ctx, r); err != nil {
-		return err
-	}
 	r.showPages()
 	b.mountedNow()
 	if err := b.makeWritable(ctx); err != nil {
@@ -496,7 +493,7 @@ func (b *bays) Adopt(ctx context.Context, dir string) error {
 	b.open, b.known = append(b.open, dir), b.arrivals
 	places := b.places()
 	slices.SortFunc(b.open, func(x, y string) int { return slices.Index(places, x) - slices.Index(places, y) })
-	return nil
+	return b.noteStandIn(ctx, r)
 }
 
 // Eject flushes every drive and lets go of it. Nothing is opened again, unless it fails: then the box goes on with what it has.
